@@ -1,0 +1,189 @@
+"""The settings: what there is to set, what each may be, and which source decided it.
+
+Sources, each overriding those before it: the defaults here, a TOML file, the environment
+(`STANCHION_` and the setting's name in capitals), flags. A name that is not a setting is an error
+in every source. Built once by the command line; everything else is handed plain values. Credentials
+are not settings: they are read apart and never shown.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+PREFIX = "STANCHION_"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+WholeSeconds = Annotated[int, Meta(ge=1, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+AccessKeyId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{3,128}$")]
+Secret = Annotated[str, Meta(min_length=8, max_length=1024)]
+
+
+class ConfigError(Exception):
+    """A setting is wrong; the message is one line that says which, where, and why."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything an operator may set. Times are in seconds."""
+
+    data_dir: str = ""
+    """Where state lives. Without a default: a server that starts on another directory than
+    yesterday's looks like one that has lost everything."""
+    store: str = "sqlite"
+    host: str = "127.0.0.1"
+    port: Port = 9324
+    """0 takes any free port, and the ready line says which."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_port: Port = 9325
+    """Listened on as well when there is a certificate."""
+    external_url: str = ""
+    """Scheme, host and port of queue URLs; empty: those that the client asked for."""
+    regions: tuple[str, ...] = ()
+    """The regions that may be called; empty: any."""
+    queue_name_quarantine_s: Seconds = 60
+    purge_interval_s: Seconds = 60
+    in_flight_max: Count = 120_000
+    """Messages of one standard queue that may be received and not yet deleted."""
+    connections_max: Count = 10_000
+    header_timeout_s: WholeSeconds = 20
+    """For a request's head to arrive, from its first byte."""
+    idle_timeout_s: WholeSeconds = 75
+    """For a kept-alive connection without a request: longer than clients keep theirs."""
+    drain_timeout_s: Seconds = 25
+    """For requests under way when the server is asked to stop."""
+    body_bytes_max: Annotated[int, Meta(ge=65_536, le=67_108_864)] = 10_485_760
+    """A message of 1 MiB takes up to 9 MiB where a client escapes everything."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+
+    def __post_init__(self) -> None:
+        if self.store != "sqlite":
+            raise ValueError(f"store: {self.store!r} is not available; the one store is 'sqlite'")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls_cert and tls_key: one without the other")
+        if self.external_url and not _is_origin(self.external_url):
+            raise ValueError(
+                f"external_url: {self.external_url!r} is not of the form http(s)://host[:port]"
+            )
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        rest = parts.path or parts.query or parts.fragment or parts.username
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not rest
+    except ValueError:
+        return False
+
+
+TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
+"""The settings by name, in the order of their definition."""
+
+
+class RootKey(Struct, frozen=True):
+    """The root credentials that the environment gives."""
+
+    access_key_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"RootKey({self.access_key_id!r})"
+
+
+class Configuration(NamedTuple):
+    """The settings, and for each of them where its value came from."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    root_key: RootKey | None
+
+
+def configure(
+    flags: Mapping[str, object], environment: Mapping[str, str], file: str | None = None
+) -> Configuration:
+    """Merge all sources. A flag that is None was not given. Raises `ConfigError`."""
+    file = file or environment.get(f"{PREFIX}CONFIG")
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(TYPES, "default")
+    for source, layer in (
+        *_file_layer(file),
+        *_environment_layer(environment),
+        *((f"--{name.replace('_', '-')}", {name: value}) for name, value in flags.items()),
+    ):
+        for name, value in layer.items():
+            if value is not None:
+                values[name] = _checked(source, name, value)
+                sources[name] = source
+    try:
+        settings = Settings(**values)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return Configuration(settings, sources, _root_key(environment))
+
+
+Layer = tuple[str, Mapping[str, object]]
+
+
+def _file_layer(file: str | None) -> list[Layer]:
+    if file is None:
+        return []
+    try:
+        return [(file, tomllib.loads(Path(file).read_text(encoding="utf-8")))]
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{file}: not TOML: {error}") from None
+
+
+_NOT_SETTINGS = frozenset({"CONFIG", "ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"})
+
+
+def _environment_layer(environment: Mapping[str, str]) -> list[Layer]:
+    layers: list[Layer] = []
+    for variable, text in environment.items():
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in _NOT_SETTINGS:
+            continue
+        if name.lower() not in TYPES or not name.isupper():
+            raise ConfigError(f"{variable}: there is no such setting")
+        layers.append((variable, {name.lower(): text}))
+    return layers
+
+
+def _checked(source: str, name: str, value: object) -> object:
+    kind = TYPES.get(name)
+    if kind is None:
+        raise ConfigError(f"{source}: {name}: there is no such setting")
+    if isinstance(value, str) and name == "regions":
+        value = [region.strip() for region in value.split(",") if region.strip()]
+    # Text from the environment or a flag stands for a number where one is wanted.
+    strict = not isinstance(value, str)
+    try:
+        return msgspec.convert(value, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        label = source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
+        raise ConfigError(f"{label}: {error}, got {value!r}") from None
+
+
+def _root_key(environment: Mapping[str, str]) -> RootKey | None:
+    access_key_id = environment.get(f"{PREFIX}ROOT_ACCESS_KEY_ID", "")
+    secret = environment.get(f"{PREFIX}ROOT_SECRET_ACCESS_KEY", "")
+    if not access_key_id and not secret:
+        return None
+    # The secret is never part of a message.
+    try:
+        msgspec.convert(access_key_id, AccessKeyId)
+        msgspec.convert(secret, Secret)
+    except msgspec.ValidationError:
+        raise ConfigError(
+            f"{PREFIX}ROOT_ACCESS_KEY_ID and {PREFIX}ROOT_SECRET_ACCESS_KEY: both are needed, an "
+            "id of 3 to 128 letters, digits, - or _, and a secret of at least 8 characters"
+        ) from None
+    return RootKey(access_key_id, secret)
