@@ -1,0 +1,1 @@
+"""The listener: bytes on a socket become `HttpRequest`s, `HttpResponse`s become bytes."""

@@ -1,0 +1,1 @@
+"""Request and response shapes and errors of each AWS service: data, generated, no logic."""
