@@ -1,0 +1,114 @@
+"""Ports: opens them, ticks once a second for all connections, and drains them at the end.
+
+`server.py` owns the one listener of a process. Time passes here by ticks, not by the clock: a
+process that was stopped or is overloaded does not blame its clients for the time it lost.
+"""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+from stanchion.clock import Clock
+from stanchion.http.connection import Connection, Handler, Shared
+from stanchion.http.limits import HttpLimits
+from stanchion.http.refusals import Refuse, refused
+from stanchion.http.response import ResponseHead
+
+TICK_S = 1.0
+_BACKLOG = 1024
+_CANCELLED_WITHIN_S = 5.0
+
+
+class Listener:
+    """Serves `handler` on any number of ports. Built inside the running event loop."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        clock: Clock,
+        limits: HttpLimits | None = None,
+        refuse: Refuse = refused,
+    ) -> None:
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        head = ResponseHead(clock.wall_s())
+        self._shared = Shared(handler, refuse, limits or HttpLimits(), head)
+        self._servers: list[asyncio.AbstractServer] = []
+        self._timer = self._loop.call_later(TICK_S, self._tick_on)
+
+    def _tick_on(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick_on)
+        self.tick()
+
+    def tick(self) -> None:
+        """A second has passed: turn the Date header, and end what has waited too long."""
+        shared = self._shared
+        shared.tick += 1
+        shared.idle_deadline = shared.tick + shared.limits.idle_timeout_s
+        shared.head.turn(self._clock.wall_s())
+        for connection in [each for each in shared.connections if each.deadline < shared.tick]:
+            connection.expire()
+
+    @property
+    def connection_count(self) -> int:
+        return len(self._shared.connections)
+
+    @property
+    def buffered_bytes(self) -> int:
+        return self._shared.buffers.used_bytes
+
+    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listen, with TLS when given a context; the port, which is chosen when 0 is asked for.
+
+        Raises OSError when the address cannot be had.
+        """
+        shared, secure = self._shared, tls is not None
+        server = await self._loop.create_server(
+            lambda: Connection(shared, secure=secure),
+            host,
+            port,
+            ssl=tls,
+            backlog=_BACKLOG,
+            ssl_handshake_timeout=shared.limits.header_timeout_s if secure else None,
+        )
+        self._servers.append(server)
+        bound_port: int = server.sockets[0].getsockname()[1]
+        return bound_port
+
+    async def drain(self, timeout_s: float) -> None:
+        """Accept nothing more; let what runs or is arriving finish within `timeout_s`, then cut."""
+        self._shared.draining = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._shared.connections):
+            connection.drain()
+        if not await self._emptied(timeout_s):
+            for connection in list(self._shared.connections):
+                connection.abort()
+            await self._emptied(_CANCELLED_WITHIN_S)
+        self._timer.cancel()
+
+    async def _emptied(self, timeout_s: float) -> bool:
+        """Whether the last connection, and the handler that ran for it, ended in time."""
+        emptied = asyncio.Event()
+        self._shared.on_empty = emptied.set
+        if not self._shared.connections:
+            return True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await emptied.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def tls_context(certificate_path: Path, key_path: Path) -> ssl.SSLContext:
+    """For TLS 1.2 and later. The certificate file holds the chain, both files are PEM.
+
+    Raises OSError when a file cannot be read, ssl.SSLError when it is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate_path, key_path)
+    return context
