@@ -1,0 +1,353 @@
+"""What a store can do: commands are values, answers are values.
+
+The batcher hands a store every command that is waiting; the store runs them in one transaction and
+answers in order. The laws that every store keeps:
+
+- An answer leaves only after its transaction is durable, receives included.
+- A command is atomic, and so is a flush of them. Commands of one flush are concurrent: a store may
+  run them grouped by kind.
+- No command scans a queue, except where its docstring says so and bounds it.
+- A store knows queues, messages, leases and instants. It has never heard of HTTP, AWS error names,
+  policies or signatures; who may do what, and what an error is called, is decided above it.
+
+Instants are queue time in milliseconds since the epoch. The store stamps them: a command carries
+durations, and `execute` is given one `now_ms` for the whole flush.
+"""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
+
+Answer = TypeVar("Answer")
+
+
+class Command(Struct, Generic[Answer], frozen=True, gc=False):
+    """Something to be done in a transaction. Each subclass names the type of its answer."""
+
+
+# --- Queues -------------------------------------------------------------------------------------
+
+
+class QueueName(NamedTuple):
+    """What a queue is known by; ARNs and URLs are made of it."""
+
+    account_id: str
+    region: str
+    name: str
+
+
+class QueueRecord(Struct, frozen=True):
+    """A queue as it stands in the store. `version` goes up by one with every change."""
+
+    id: int
+    """Never reused, so that a receipt or a cached record of a deleted queue cannot hit another."""
+    name: QueueName
+    version: int
+    attributes: Mapping[str, str]
+    """Only what was set: defaults are the business of the layer above."""
+    tags: Mapping[str, str]
+    created_at_ms: int
+    modified_at_ms: int
+
+
+class CreateQueue(
+    Command["QueueCreated | QueueExists | QueueDeletedRecently"], frozen=True, gc=False
+):
+    """Create a queue unless one of that name exists.
+
+    Answer: `QueueCreated`, `QueueExists` with the record there is, or `QueueDeletedRecently` when
+    one of that name was deleted less than `quarantine_ms` ago.
+    """
+
+    name: QueueName
+    attributes: Mapping[str, str]
+    tags: Mapping[str, str]
+    retention_ms: int
+    quarantine_ms: int
+
+
+class QueueCreated(Struct, frozen=True):
+    record: QueueRecord
+
+
+class QueueExists(Struct, frozen=True):
+    record: QueueRecord
+
+
+class QueueDeletedRecently(Struct, frozen=True):
+    pass
+
+
+class GetQueue(Command[QueueRecord | None], frozen=True, gc=False):
+    """Answer: the `QueueRecord`, or None."""
+
+    name: QueueName
+
+
+class UpdateQueue(Command[QueueRecord | None], frozen=True, gc=False):
+    """Replace a queue's attributes and tags, if it is still at the version that was read.
+
+    Answer: the new `QueueRecord`, or None when the queue is gone or has changed since: read it
+    again and decide again. `retention_ms` applies to messages already queued.
+    """
+
+    queue_id: int
+    version: int
+    attributes: Mapping[str, str]
+    tags: Mapping[str, str]
+    retention_ms: int
+
+
+class DeleteQueue(Command[bool], frozen=True, gc=False):
+    """Forget a queue and, in the background, its messages. Answer: whether it was there."""
+
+    queue_id: int
+
+
+class ListQueues(Command[Sequence[QueueRecord]], frozen=True, gc=False):
+    """Answer: at most `limit` `QueueRecord`s in the order of their names.
+
+    Of one account and region, whose names start with `prefix` and come after `after` (exclusive).
+    """
+
+    account_id: str
+    region: str
+    prefix: str
+    after: str
+    limit: int
+
+
+class PurgeQueue(Command["PurgeOutcome"], frozen=True, gc=False):
+    """Drop every message of a queue, whatever its state, at once. Answer: a `PurgeOutcome`.
+
+    Takes the same time whatever the backlog: the rows go in the background.
+    """
+
+    queue_id: int
+    interval_ms: int
+    """No purge happens within this long of the last one."""
+
+
+PurgeOutcome = Literal["purged", "in_progress", "no_queue"]
+
+
+class CountMessages(Command["MessageCounts | None"], frozen=True, gc=False):
+    """Answer: `MessageCounts`, or None when the queue is gone. Does not scan the backlog."""
+
+    queue_id: int
+
+
+class MessageCounts(Struct, frozen=True):
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+# --- Messages -----------------------------------------------------------------------------------
+
+
+class NewMessage(Struct, frozen=True, gc=False):
+    """A message on its way in: validated, digested, and stored as it is here."""
+
+    message_id: str
+    body: bytes
+    body_md5: str
+    attributes: bytes
+    """The user's message attributes, encoded by the layer above; empty when there are none."""
+    sender_id: str
+    delay_ms: int
+    group_id: str | None = None
+    trace_header: str | None = None
+
+
+class Send(Command[bool], frozen=True, gc=False):
+    """Append messages to a queue, all or none. Answer: whether the queue was there."""
+
+    queue_id: int
+    messages: tuple[NewMessage, ...]
+
+
+class Claim(Command["Claimed | None"], frozen=True, gc=False):
+    """Take up to `limit` visible messages and hide them for `visibility_ms`.
+
+    Answer: `Claimed`, or None when the queue is gone. Oldest visible first.
+    """
+
+    queue_id: int
+    limit: int
+    visibility_ms: int
+    in_flight_max: int
+    """With this many in flight already, nothing is taken and `Claimed.at_capacity` is true."""
+
+
+class Lease(NamedTuple):
+    """What a receive gives out: this message, as received for the n-th time.
+
+    A later receive of the message has a higher `receive_count`, which is how a stale one is known.
+    """
+
+    sequence: int
+    receive_count: int
+
+
+class ClaimedMessage(Struct, frozen=True, gc=False):
+    lease: Lease
+    message_id: str
+    body: bytes
+    body_md5: str
+    attributes: bytes
+    sender_id: str
+    sent_at_ms: int
+    first_received_at_ms: int
+    group_id: str | None
+    trace_header: str | None
+
+
+class Claimed(Struct, frozen=True, gc=False):
+    messages: tuple[ClaimedMessage, ...]
+    received_at_ms: int
+    next_visible_at_ms: int | None
+    """When empty: when to look again, None if only a new message can change anything.
+
+    That is the instant at which the next message comes into view; at capacity, a second from now.
+    """
+    at_capacity: bool = False
+
+
+class Delete(Command[tuple[bool, ...] | None], frozen=True, gc=False):
+    """Delete leased messages, in the visibility window or after it.
+
+    Answer: None when the queue is gone, else for each lease whether it was current and the message
+    is now gone. A message that was received again since stays.
+    """
+
+    queue_id: int
+    leases: tuple[Lease, ...]
+
+
+class ChangeVisibility(Command[tuple[bool, ...] | None], frozen=True, gc=False):
+    """Let leased messages come into view `visibility_ms` from now (0: at once).
+
+    Answer: None when the queue is gone, else for each lease whether it was current. A lease whose
+    window has ended is current as long as nobody has received the message again.
+    """
+
+    queue_id: int
+    changes: tuple[tuple[Lease, int], ...]
+    """Pairs of a lease and its new `visibility_ms`."""
+
+
+# --- Accounts -----------------------------------------------------------------------------------
+
+
+class AccessKey(Struct, frozen=True):
+    """A credential. The secret is what signatures are verified with; it never leaves the server."""
+
+    access_key_id: str
+    secret: str
+    account_id: str
+
+
+class SetRootKey(Command[None], frozen=True, gc=False):
+    """Make this the one root key of its account, creating the account. Answer: None."""
+
+    key: AccessKey
+
+
+class GetAccessKey(Command[AccessKey | None], frozen=True, gc=False):
+    """Answer: the `AccessKey`, or None."""
+
+    access_key_id: str
+
+
+class GetRootKey(Command[AccessKey | None], frozen=True, gc=False):
+    """Answer: the account's root `AccessKey`, or None."""
+
+    account_id: str
+
+
+# --- Upkeep -------------------------------------------------------------------------------------
+
+
+class GetSecret(Command[bytes], frozen=True, gc=False):
+    """A 32-byte secret of this store, made on first use. Answer: bytes, the same ever after."""
+
+    name: str
+
+
+class Upkeep(Command[bool], frozen=True, gc=False):
+    """One bounded step of background work: expire messages, drop purged rows, forget old names.
+
+    Answer: whether there is more to do right now.
+    """
+
+    limit: int = 1000
+
+
+# --- The store ----------------------------------------------------------------------------------
+
+
+class Wake(NamedTuple):
+    """At `visible_at_ms`, some messages of a queue come (or have come) into view."""
+
+    queue_id: int
+    visible_at_ms: int
+    messages: int
+
+
+class Flush(Struct, frozen=True, gc=False):
+    """The outcome of one transaction: an answer for each command, in order."""
+
+    answers: Sequence[object]
+    """A command that failed on its own has its `StoreError` here."""
+    wakes: Sequence[Wake]
+
+
+class Store(Protocol):
+    """An engine. Called from one thread at a time, which may not be the event loop's."""
+
+    def execute(self, commands: Sequence[Command[Any]], now_ms: int) -> Flush:
+        """Run commands in one transaction; durable on return.
+
+        Raises `StoreBroken` when the engine can no longer be trusted: the process must stop.
+        """
+        ...
+
+    def maintain(self) -> None:
+        """Engine upkeep between flushes, such as checkpoints; quick."""
+        ...
+
+    def latest_ms(self) -> int:
+        """The latest instant found in the store when it was opened: queue time starts there."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class StoreClient(Protocol):
+    """A store as the layers above see it: the batcher."""
+
+    def run(self, command: Command[Answer]) -> Awaitable[Answer]:
+        """The command's answer, once it is durable. Raises `StoreError`."""
+        ...
+
+
+class StoreError(Exception):
+    """A command could not be done. Nothing of it has happened, unless a subclass says otherwise."""
+
+
+class StoreBusy(StoreError):
+    """Too much is waiting already. Nothing was done; try again later."""
+
+
+class StoreFull(StoreError):
+    """There is no space for more messages; receives and deletes may still work."""
+
+
+class StoreBroken(StoreError):
+    """A write failed in a way that leaves the outcome unknown. Nothing more is answered."""
+
+
+class StoreUnusable(Exception):
+    """A store cannot be opened; the message says which file, why, and what to do."""

@@ -1,0 +1,263 @@
+"""Sending, claiming, deleting messages and changing their visibility: the hot path.
+
+Commands of one flush that touch the same queue are merged into one statement of each sort, and the
+rows handed out afterwards. No statement here reads more rows than the commands ask for.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from stanchion.store.contract import (
+    ChangeVisibility,
+    Claim,
+    Claimed,
+    ClaimedMessage,
+    Delete,
+    Lease,
+    Send,
+)
+from stanchion.store.sqlite import counts, expiry
+from stanchion.store.sqlite.statements import RowsStatement, statement
+from stanchion.store.sqlite.transaction import Place, Transaction
+
+_INSERT_MESSAGES = RowsStatement("insert_messages")
+_INSERT_BODIES = RowsStatement("insert_bodies")
+_CLAIM_CANDIDATES = statement("claim_candidates")
+_LEASE_MESSAGES = statement("lease_messages")
+_NEXT_VISIBLE_AT = statement("next_visible_at")
+_MESSAGES_BY_SEQUENCE = statement("messages_by_sequence")
+_CHANGE_VISIBILITY = statement("change_visibility")
+
+_SWEEPS_MAX = 10
+_SWEEP_MESSAGES_MAX = 1000
+_CLAIM_BYTES_MAX = 16 * 1024 * 1024
+_AT_CAPACITY_RECHECK_MS = 1000
+"""A full queue gets room by deletes, which wake nobody: so look again after this long."""
+
+_SENT_AT, _BODY = 3, 10
+
+Row = tuple[Any, ...]
+
+
+def send(tx: Transaction, commands: Sequence[Send]) -> list[bool]:
+    sequence = tx.resources.sequence.take(sum(len(command.messages) for command in commands))
+    messages: list[object] = []
+    bodies: list[object] = []
+    answers = []
+    for command in commands:
+        place = tx.place(command.queue_id)
+        answers.append(place is not None)
+        if place is None:
+            continue
+        tx.add_sent(place, len(command.messages))
+        for m in command.messages:
+            visible_at_ms = tx.now_ms + m.delay_ms
+            messages += (place.backlog, sequence, visible_at_ms)
+            bodies += (sequence, tx.now_ms, m.message_id, m.body_md5, m.sender_id)
+            bodies += (m.group_id, m.trace_header, m.attributes, m.body)
+            tx.add_invisible(place.backlog, False, visible_at_ms, 1)
+            tx.add_wake(command.queue_id, visible_at_ms, 1)
+            sequence += 1
+    for text, batch in _INSERT_MESSAGES.batches(messages):
+        tx.execute(text, batch)
+    for text, batch in _INSERT_BODIES.batches(bodies):
+        tx.execute(text, batch)
+    return answers
+
+
+def claim(tx: Transaction, commands: Sequence[Claim]) -> list[Claimed | None]:
+    answers: list[Claimed | None] = [None] * len(commands)
+    for queue_id, indexes in _by_queue(commands).items():
+        if place := tx.place(queue_id):
+            claims = [commands[index] for index in indexes]
+            for index, claimed in zip(indexes, _claim(tx, place, claims), strict=True):
+                answers[index] = claimed
+    return answers
+
+
+def _by_queue(commands: Sequence[Claim | Delete | ChangeVisibility]) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for index, command in enumerate(commands):
+        groups.setdefault(command.queue_id, []).append(index)
+    return groups
+
+
+def _claim(tx: Transaction, place: Place, claims: Sequence[Claim]) -> list[Claimed]:
+    """Claims of one queue: one look for candidates, and one lease for each visibility."""
+    limits = _limits(tx, place, claims)
+    wanted = sum(limits)
+    rows, is_rest = _candidates(tx, place, wanted, len(claims)) if wanted else ([], False)
+    # Short of candidates although there are more: they are large, and every claim gets a share.
+    share = wanted if is_rest or len(rows) == wanted else max(1, len(rows) // len(claims))
+    if is_rest:
+        tx.drop_wake(claims[0].queue_id)
+    answers = []
+    leases: dict[int, list[int]] = {}
+    start = 0
+    for command, limit in zip(claims, limits, strict=True):
+        taken = rows[start : start + min(limit, share)]
+        start += len(taken)
+        if taken:
+            leased = leases.setdefault(command.visibility_ms, [])
+            leased += [row[0] for row in taken]
+        # Room that earlier claims of this flush asked for is used up only if they found messages.
+        answers.append(_claimed(tx, taken, at_capacity=limit == 0 and len(rows) == wanted))
+    for visibility_ms, sequences in leases.items():
+        _lease(tx, place, claims[0].queue_id, visibility_ms, sequences)
+    return _with_next_visible(tx, place, answers)
+
+
+def _limits(tx: Transaction, place: Place, claims: Sequence[Claim]) -> list[int]:
+    """How many messages each claim may take, with regard to what may be in flight."""
+    wanted = sum(claim.limit for claim in claims)
+    rooms = {
+        in_flight_max: counts.in_flight_room(tx, place, in_flight_max, wanted)
+        for in_flight_max in {claim.in_flight_max for claim in claims}
+    }
+    limits = []
+    taken = 0
+    for command in claims:
+        room = rooms[command.in_flight_max] - taken
+        limits.append(max(0, min(command.limit, room)))
+        taken += limits[-1]
+    return limits
+
+
+def _candidates(
+    tx: Transaction, place: Place, wanted: int, rows_min: int
+) -> tuple[list[Row], bool]:
+    """The oldest visible messages, at most `wanted`, none of them dead; and whether that is all.
+
+    Fewer when they are large, yet not less than `rows_min` for that. When one is dead, the dead
+    ones go first, in bounded steps.
+    """
+    dead_ms = tx.now_ms - place.retention_ms
+    parameters = (place.backlog, tx.now_ms, wanted)
+    for _ in range(_SWEEPS_MAX):
+        rows: list[Row] = []
+        bytes_left = _CLAIM_BYTES_MAX
+        for row in tx.execute(_CLAIM_CANDIDATES, parameters):
+            if row[_SENT_AT] <= dead_ms:
+                break
+            rows.append(row)
+            bytes_left -= len(row[_BODY])
+            if bytes_left < 0 and len(rows) >= rows_min:
+                return rows, False
+        else:
+            return rows, len(rows) < wanted
+        expiry.sweep(tx, place.backlog, place.retention_ms, _SWEEP_MESSAGES_MAX)
+    return [], False
+
+
+def _claimed(tx: Transaction, rows: Iterable[Row], at_capacity: bool) -> Claimed:
+    messages = []
+    for row in rows:
+        sequence, received, first, sent, message_id, md5, sender, group, trace, attributes, body = (
+            row
+        )
+        lease = Lease(sequence, received + 1)
+        first_ms = tx.now_ms if first is None else first
+        messages.append(
+            ClaimedMessage(
+                lease, message_id, body, md5, attributes, sender, sent, first_ms, group, trace
+            )
+        )
+    return Claimed(tuple(messages), tx.now_ms, None, at_capacity)
+
+
+def _lease(
+    tx: Transaction, place: Place, queue_id: int, visibility_ms: int, sequences: list[int]
+) -> None:
+    visible_at_ms = tx.now_ms + visibility_ms
+    tx.execute(_LEASE_MESSAGES, (place.backlog, visible_at_ms, tx.now_ms, str(sequences)))
+    tx.add_invisible(place.backlog, True, visible_at_ms, len(sequences))
+    tx.add_wake(queue_id, visible_at_ms, len(sequences))
+    counts.note_in_flight(tx, place, len(sequences))
+
+
+def _with_next_visible(tx: Transaction, place: Place, answers: list[Claimed]) -> list[Claimed]:
+    """Tell the claims that came up empty when to come back, now that all leases are written."""
+    if all(claimed.messages for claimed in answers):
+        return answers
+    row = tx.execute(_NEXT_VISIBLE_AT, (place.backlog,)).fetchone()
+    next_ms = row[0] if row else None
+    recheck_ms = tx.now_ms + _AT_CAPACITY_RECHECK_MS
+    return [
+        claimed
+        if claimed.messages
+        else Claimed(
+            (), tx.now_ms, recheck_ms if claimed.at_capacity else next_ms, claimed.at_capacity
+        )
+        for claimed in answers
+    ]
+
+
+def delete(tx: Transaction, commands: Sequence[Delete]) -> list[tuple[bool, ...] | None]:
+    answers: list[tuple[bool, ...] | None] = [None] * len(commands)
+    for queue_id, indexes in _by_queue(commands).items():
+        place = tx.place(queue_id)
+        if place is None:
+            continue
+        leases = [lease for index in indexes for lease in commands[index].leases]
+        found = _find(tx, place, leases)
+        gone: dict[int, Row] = {}
+        for index in indexes:
+            current = []
+            for sequence, receive_count in commands[index].leases:
+                row = found.get(sequence)
+                if row is not None and row[1] == receive_count:
+                    gone[sequence] = row
+                    current.append(True)
+                else:
+                    current.append(False)
+            answers[index] = tuple(current)
+        if gone:
+            expiry.remove(tx, place.backlog, gone.values())
+    return answers
+
+
+def _find(tx: Transaction, place: Place, leases: Sequence[Lease]) -> dict[int, Row]:
+    """By sequence number: rows of sequence number, receive count and visible_at_ms."""
+    parameters = (place.backlog, str([lease[0] for lease in leases]))
+    return {row[0]: row for row in tx.execute(_MESSAGES_BY_SEQUENCE, parameters)}
+
+
+def change_visibility(
+    tx: Transaction, commands: Sequence[ChangeVisibility]
+) -> list[tuple[bool, ...] | None]:
+    answers: list[tuple[bool, ...] | None] = [None] * len(commands)
+    for queue_id, indexes in _by_queue(commands).items():
+        place = tx.place(queue_id)
+        if place is None:
+            continue
+        changes = [commands[index].changes for index in indexes]
+        found = _find(tx, place, [lease for group in changes for lease, _ in group])
+        visible_at_ms: dict[int, int] = {}
+        for index, group in zip(indexes, changes, strict=True):
+            current = []
+            for lease, visibility_ms in group:
+                row = found.get(lease[0])
+                current.append(row is not None and row[1] == lease[1])
+                if current[-1]:
+                    visible_at_ms[lease[0]] = tx.now_ms + visibility_ms
+            answers[index] = tuple(current)
+        _show_at(tx, place, queue_id, found, visible_at_ms)
+    return answers
+
+
+def _show_at(
+    tx: Transaction,
+    place: Place,
+    queue_id: int,
+    found: dict[int, Row],
+    visible_at_ms: dict[int, int],
+) -> None:
+    instants: dict[int, list[int]] = {}
+    for sequence, instant in visible_at_ms.items():
+        instants.setdefault(instant, []).append(sequence)
+        tx.add_invisible(place.backlog, True, found[sequence][2], -1)
+    for instant, sequences in instants.items():
+        tx.execute(_CHANGE_VISIBILITY, (place.backlog, instant, str(sequences)))
+        tx.add_invisible(place.backlog, True, instant, len(sequences))
+        tx.add_wake(queue_id, instant, len(sequences))
+        counts.note_in_flight(tx, place, len(sequences))

@@ -1,0 +1,117 @@
+"""One flush on its way through the database: what its commands share, gathered and written once.
+
+Looks queues up inside the transaction, so that no record from an earlier one can lead a message to
+the wrong queue; gathers changes of counts, which are written once at the end, and the wakes.
+Nothing here outlives the transaction. Made by the engine, handed to every command's function.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from stanchion.store.contract import Wake
+from stanchion.store.sqlite.sequence import Sequence
+from stanchion.store.sqlite.statements import RowsStatement, statement
+
+_QUEUE_PLACE = statement("queue_place")
+_BACKLOG_MESSAGES = statement("backlog_messages")
+_ADD_TO_BACKLOG = statement("add_to_backlog")
+_ADD_TO_TALLY = RowsStatement("add_to_tally")
+
+
+class Place(NamedTuple):
+    """Where a queue's messages are."""
+
+    backlog: int
+    retention_ms: int
+    messages: int
+    """How many there were when the transaction began."""
+
+
+class Resources(NamedTuple):
+    """What transactions of one store share."""
+
+    sequence: Sequence
+    entropy: Callable[[int], bytes]
+    in_flight_bounds: dict[int, int]
+    """By backlog: at least as many as are in flight; see `counts.in_flight_room`."""
+    give_space_back: Callable[[], bool]
+    """Whether free pages should be returned to the file system at once."""
+
+
+class Transaction:
+    """A flush being executed. `execute` runs a statement."""
+
+    def __init__(self, connection: sqlite3.Connection, now_ms: int, resources: Resources) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.now_ms = now_ms
+        self.resources = resources
+        self._places: dict[int, Place | None] = {}
+        self._messages: dict[int, int] = {}
+        self._check_at_ms: dict[int, int] = {}
+        self._tally: dict[tuple[int, int, int], int] = {}
+        self._wakes: dict[tuple[int, int], int] = {}
+        self._changes_before = connection.total_changes
+
+    def place(self, queue_id: int) -> Place | None:
+        """Where the queue's messages are, or None when there is no such queue."""
+        if queue_id in self._places:
+            return self._places[queue_id]
+        row = self.execute(_QUEUE_PLACE, (queue_id,)).fetchone()
+        place = Place(*row) if row else None
+        self._places[queue_id] = place
+        return place
+
+    def messages(self, place: Place) -> int:
+        """How many messages there are now, those of this transaction included."""
+        self.write_counts()
+        total: int = self.execute(_BACKLOG_MESSAGES, (place.backlog,)).fetchone()[0]
+        return total
+
+    def add_sent(self, place: Place, messages: int) -> None:
+        """Count new messages, and see to it that their expiry is looked at in time."""
+        self._add(place.backlog, messages)
+        self._check_at_ms[place.backlog] = self.now_ms + place.retention_ms
+
+    def add_removed(self, backlog: int, messages: int) -> None:
+        self._add(backlog, -messages)
+
+    def _add(self, backlog: int, messages: int) -> None:
+        self._messages[backlog] = self._messages.get(backlog, 0) + messages
+
+    def add_invisible(
+        self, backlog: int, received: bool, visible_at_ms: int, messages: int
+    ) -> None:
+        """Count messages that come into view at an instant; nothing if that is not to come."""
+        if visible_at_ms > self.now_ms:
+            key = (backlog, int(received), -(-visible_at_ms // 1000))
+            self._tally[key] = self._tally.get(key, 0) + messages
+
+    def add_wake(self, queue_id: int, visible_at_ms: int, messages: int) -> None:
+        key = (queue_id, visible_at_ms)
+        self._wakes[key] = self._wakes.get(key, 0) + messages
+
+    def drop_wake(self, queue_id: int) -> None:
+        """Nothing of this queue is left in view: whoever is woken now would find nothing."""
+        self._wakes.pop((queue_id, self.now_ms), None)
+
+    def wakes(self) -> list[Wake]:
+        return [Wake(*key, messages) for key, messages in self._wakes.items()]
+
+    def has_written(self) -> bool:
+        return self.connection.total_changes != self._changes_before
+
+    def write_counts(self) -> None:
+        """The last thing before the commit, and before counts are read."""
+        for backlog, messages in self._messages.items():
+            parameters = (backlog, messages, self._check_at_ms.get(backlog))
+            self.execute(_ADD_TO_BACKLOG, parameters)
+        values: list[object] = []
+        for key, messages in self._tally.items():
+            if messages:
+                values += (*key, messages)
+        for text, batch in _ADD_TO_TALLY.batches(values):
+            self.execute(text, batch)
+        self._messages.clear()
+        self._tally.clear()

@@ -1,0 +1,119 @@
+"""Drives a store by hand: a clock that stands still until told otherwise, and short names."""
+
+from typing import Any, TypeVar, cast
+
+from stanchion.store.contract import (
+    ChangeVisibility,
+    Claim,
+    Claimed,
+    Command,
+    CountMessages,
+    CreateQueue,
+    Delete,
+    Flush,
+    Lease,
+    MessageCounts,
+    NewMessage,
+    PurgeQueue,
+    QueueCreated,
+    QueueName,
+    QueueRecord,
+    Send,
+    Store,
+    Upkeep,
+)
+
+Answer = TypeVar("Answer")
+
+START_MS = 1_700_000_000_123
+RETENTION_MS = 345_600_000
+
+
+class Driver:
+    def __init__(self, store: Store, now_ms: int = START_MS) -> None:
+        self.store = store
+        self.now_ms = now_ms
+        self.sent = 0
+
+    def flush(self, *commands: Command[Any]) -> Flush:
+        flush = self.store.execute(commands, self.now_ms)
+        self.store.maintain()
+        return flush
+
+    def run(self, command: Command[Answer]) -> Answer:
+        (answer,) = self.flush(command).answers
+        if isinstance(answer, Exception):
+            raise answer
+        return cast(Answer, answer)
+
+    def wait(self, ms: int) -> None:
+        self.now_ms += ms
+
+    def create(self, name: str = "orders", retention_ms: int = RETENTION_MS) -> QueueRecord:
+        created = self.run(create_queue(name, retention_ms))
+        assert isinstance(created, QueueCreated)
+        return created.record
+
+    def send(self, queue_id: int, *bodies: str, delay_ms: int = 0) -> bool:
+        return self.run(Send(queue_id, tuple(self.message(body, delay_ms) for body in bodies)))
+
+    def message(self, body: str = "hello", delay_ms: int = 0) -> NewMessage:
+        self.sent += 1
+        return message(body, delay_ms, f"id-{self.sent}")
+
+    def claim(self, queue_id: int, limit: int = 10, visibility_ms: int = 30_000) -> Claimed:
+        claimed = self.run(claim(queue_id, limit, visibility_ms))
+        assert claimed is not None
+        return claimed
+
+    def bodies(self, queue_id: int, limit: int = 10, visibility_ms: int = 30_000) -> list[str]:
+        return texts(self.claim(queue_id, limit, visibility_ms))
+
+    def delete(self, queue_id: int, *leases: Lease) -> tuple[bool, ...] | None:
+        return self.run(Delete(queue_id, leases))
+
+    def show(self, queue_id: int, visibility_ms: int, *leases: Lease) -> tuple[bool, ...] | None:
+        changes = tuple((lease, visibility_ms) for lease in leases)
+        return self.run(ChangeVisibility(queue_id, changes))
+
+    def counts(self, queue_id: int) -> tuple[int, int, int]:
+        """Visible, in flight, delayed."""
+        counts = self.run(CountMessages(queue_id))
+        assert isinstance(counts, MessageCounts)
+        return counts.visible, counts.in_flight, counts.delayed
+
+    def purge(self, queue_id: int, interval_ms: int = 60_000) -> str:
+        return self.run(PurgeQueue(queue_id, interval_ms))
+
+    def upkeep(self, limit: int = 1000) -> int:
+        """Runs steps until there is nothing more to do; answers how many there were."""
+        steps = 1
+        while self.run(Upkeep(limit)):
+            steps += 1
+            assert steps < 10_000
+        return steps
+
+
+def create_queue(name: str = "orders", retention_ms: int = RETENTION_MS) -> CreateQueue:
+    queue_name = QueueName("000000000000", "eu-west-1", name)
+    return CreateQueue(queue_name, {}, {}, retention_ms, quarantine_ms=60_000)
+
+
+def message(body: str = "hello", delay_ms: int = 0, message_id: str = "id") -> NewMessage:
+    return NewMessage(
+        message_id=message_id,
+        body=body.encode(),
+        body_md5="5d41402abc4b2a76b9719d911017c592",
+        attributes=b"",
+        sender_id="000000000000",
+        delay_ms=delay_ms,
+    )
+
+
+def claim(queue_id: int, limit: int = 10, visibility_ms: int = 30_000) -> Claim:
+    return Claim(queue_id, limit, visibility_ms, in_flight_max=120_000)
+
+
+def texts(claimed: object) -> list[str]:
+    assert isinstance(claimed, Claimed)
+    return [message.body.decode() for message in claimed.messages]
