@@ -1,0 +1,1 @@
+"""Amazon SQS: the 23 actions, and what decides them."""

@@ -1,0 +1,161 @@
+"""The queues that this process knows, so that a message does not need to look its queue up.
+
+A bounded cache over the store: what is not in it is read, what is deleted is forgotten, and an
+older version never replaces a newer one. Called by every action, from the event loop only. It must
+never answer for a queue of another account: there is no way to share one yet.
+"""
+
+from collections import OrderedDict
+
+from msgspec import Struct
+
+from stanchion.model.errors import AccessDenied
+from stanchion.model.sqs import QueueDoesNotExist
+from stanchion.sqs import limits
+from stanchion.sqs.attributes import effective_int, retention_ms
+from stanchion.sqs.call import Call
+from stanchion.sqs.urls import QueueReference, queue_arn, queue_url, read_queue_url
+from stanchion.store.contract import GetQueue, QueueName, QueueRecord, StoreClient
+
+
+class Queue(Struct, frozen=True, gc=False):
+    """A queue with its settings parsed: what the message actions work with."""
+
+    id: int
+    name: QueueName
+    arn: str
+    delay_ms: int
+    visibility_timeout_ms: int
+    receive_wait_s: int
+    message_bytes_max: int
+    retention_ms: int
+    record: QueueRecord
+    """What the store holds; `record.version` says how new this view is."""
+
+
+def view_of(record: QueueRecord) -> Queue:
+    attributes = record.attributes
+    return Queue(
+        id=record.id,
+        name=record.name,
+        arn=queue_arn(record.name),
+        delay_ms=effective_int(attributes, "DelaySeconds") * 1000,
+        visibility_timeout_ms=effective_int(attributes, "VisibilityTimeout") * 1000,
+        receive_wait_s=effective_int(attributes, "ReceiveMessageWaitTimeSeconds"),
+        message_bytes_max=effective_int(attributes, "MaximumMessageSize"),
+        retention_ms=retention_ms(attributes),
+        record=record,
+    )
+
+
+def does_not_exist() -> QueueDoesNotExist:
+    return QueueDoesNotExist("The specified queue does not exist.")
+
+
+class Catalogue:
+    """The cache. `queues_max` bounds how many queues it holds; the least recently used goes."""
+
+    def __init__(self, store: StoreClient, queues_max: int = limits.CACHED_QUEUES_MAX) -> None:
+        self._store = store
+        self._queues_max = queues_max
+        self._queues: OrderedDict[tuple[str, str, str], Queue] = OrderedDict()
+        self._references: dict[str, QueueReference] = {}
+        self._forgotten = 0
+
+    def resolve_cached(self, call: Call, queue_url: str | None) -> Queue | None:
+        """The queue that a QueueUrl names, if it is in the cache. Raises like `resolve`."""
+        return self.cached(self._key(call, queue_url))
+
+    async def resolve(self, call: Call, queue_url: str | None) -> Queue:
+        """The queue that a request's QueueUrl names, from the cache or else from the store.
+
+        Raises `QueueDoesNotExist` (also for a URL that is absent or garbage), `InvalidAddress`, and
+        `AccessDenied` for a queue of another account, whether or not there is one.
+        """
+        key = self._key(call, queue_url)
+        return self.cached(key) or await self.read(QueueName(*key))
+
+    async def resolve_latest(self, call: Call, queue_url: str | None) -> Queue:
+        """As `resolve`, but as the store has it now: for what reads or edits a queue's settings."""
+        return await self.read(QueueName(*self._key(call, queue_url)))
+
+    def _key(self, call: Call, queue_url: str | None) -> tuple[str, str, str]:
+        reference = self._references.get(queue_url) if queue_url else None
+        if reference is None:
+            reference = self._refer(call, queue_url)
+        account_id = call.caller.account_id
+        if reference.endpoint_region:
+            reference.check_endpoint(call.region)
+        if reference.account_id is not None and reference.account_id != account_id:
+            raise _denied(call, reference.account_id, reference.name)
+        return account_id, call.region, reference.name
+
+    def _refer(self, call: Call, queue_url: str | None) -> QueueReference:
+        # Without a QueueUrl the path names the queue; where the path is `/`, nothing does.
+        text = queue_url or call.path
+        reference = read_queue_url(text)
+        if reference is None:
+            raise does_not_exist()
+        if len(text) <= limits.CACHED_URL_CHARS_MAX:
+            if len(self._references) >= limits.CACHED_URLS_MAX:
+                del self._references[next(iter(self._references))]
+            self._references[text] = reference
+        return reference
+
+    def cached(self, name: tuple[str, str, str]) -> Queue | None:
+        """The queue of that account, region and name, if it is in the cache."""
+        queue = self._queues.get(name)
+        if queue is not None:
+            self._queues.move_to_end(name)
+        return queue
+
+    async def find(self, name: QueueName) -> Queue:
+        """The queue, from the cache or else from the store. Raises `QueueDoesNotExist`."""
+        return self.cached(name) or await self.read(name)
+
+    async def read(self, name: QueueName) -> Queue:
+        """The queue as the store has it now. Raises `QueueDoesNotExist`."""
+        forgotten = self._forgotten
+        record = await self._store.run(GetQueue(name))
+        if record is None:
+            self._queues.pop(name, None)
+            raise does_not_exist()
+        if forgotten != self._forgotten:
+            # A queue was deleted meanwhile, perhaps this one: what was read is not kept.
+            return view_of(record)
+        return self.put(record)
+
+    def put(self, record: QueueRecord) -> Queue:
+        """Take in what the store answered, unless something newer is known. Answer: the newer."""
+        known = self._queues.get(record.name)
+        if known is not None and _is_newer(known.record, record):
+            return known
+        queue = view_of(record)
+        self._queues[record.name] = queue
+        self._queues.move_to_end(record.name)
+        if len(self._queues) > self._queues_max:
+            self._queues.popitem(last=False)
+        return queue
+
+    def gone(self, queue: Queue) -> QueueDoesNotExist:
+        """Forget a queue that the store says is gone. Answer: the error to raise."""
+        self.forget(queue)
+        return does_not_exist()
+
+    def forget(self, queue: Queue) -> None:
+        """The queue is deleted. A later one of the same name stays."""
+        self._forgotten += 1
+        known = self._queues.get(queue.name)
+        if known is not None and known.id == queue.id:
+            del self._queues[queue.name]
+
+
+def _is_newer(known: QueueRecord, record: QueueRecord) -> bool:
+    if known.id == record.id:
+        return known.version >= record.version
+    return known.created_at_ms > record.created_at_ms
+
+
+def _denied(call: Call, account_id: str, name: str) -> AccessDenied:
+    url = queue_url(call.origin, QueueName(account_id, call.region, name))
+    return AccessDenied(f"Access to the resource {url} is denied.")

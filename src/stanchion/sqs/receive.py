@@ -1,0 +1,162 @@
+"""ReceiveMessage: claim what is visible, or wait for it."""
+
+from msgspec import Struct
+
+from stanchion.model.errors import InvalidParameterValue
+from stanchion.model.sqs import (
+    InvalidAttributeName,
+    Message,
+    OverLimit,
+    ReceiveMessageRequest,
+    ReceiveMessageResult,
+)
+from stanchion.sqs import digests, message_attributes, tokens
+from stanchion.sqs.call import Call
+from stanchion.sqs.catalogue import Queue
+from stanchion.sqs.limits import RECEIVE_MESSAGES_MAX, RECEIVE_WAIT_S_MAX, VISIBILITY_TIMEOUT_S_MAX
+from stanchion.sqs.message_attributes import Selection
+from stanchion.sqs.receipts import Receipt
+from stanchion.sqs.registry import action
+from stanchion.sqs.service import Sqs
+from stanchion.store.contract import Claim, Claimed, ClaimedMessage
+
+_SYSTEM_ATTRIBUTES = (
+    "AWSTraceHeader",
+    "ApproximateFirstReceiveTimestamp",
+    "ApproximateReceiveCount",
+    "DeadLetterQueueSourceArn",
+    "MessageDeduplicationId",
+    "MessageGroupId",
+    "SenderId",
+    "SentTimestamp",
+    "SequenceNumber",
+)
+_EVERYTHING = frozenset(_SYSTEM_ATTRIBUTES)
+_NAMES = _EVERYTHING | {"All"}
+
+
+class Wanted(Struct, frozen=True):
+    """What of each message the caller asked to see."""
+
+    system_attributes: frozenset[str]
+    attributes: Selection
+
+
+@action
+async def receive_message(
+    sqs: Sqs, call: Call, request: ReceiveMessageRequest
+) -> ReceiveMessageResult:
+    queue = await sqs.catalogue.resolve(call, request.queue_url)
+    claim, wait_s, wanted = _parameters(sqs, queue, request)
+    if wait_s:
+        claimed = await _claim_or_wait(sqs, queue, claim, wait_s)
+    else:
+        claimed = await sqs.store.run(claim)
+        if claimed is not None and claimed.at_capacity:
+            raise OverLimit(
+                f"The maximum number of in flight messages, {claim.in_flight_max}, is reached."
+            )
+    if claimed is None:
+        raise sqs.catalogue.gone(queue)
+    messages = [
+        _rendered(sqs, queue, message, claimed.received_at_ms, wanted)
+        for message in claimed.messages
+    ]
+    return ReceiveMessageResult(messages=messages or None)
+
+
+def _parameters(
+    sqs: Sqs, queue: Queue, request: ReceiveMessageRequest
+) -> tuple[Claim, int, Wanted]:
+    """What to claim, how many seconds to wait for it, and what to show of it."""
+    limit = request.max_number_of_messages
+    if limit is None:
+        limit = 1
+    elif not 1 <= limit <= RECEIVE_MESSAGES_MAX:
+        raise _out_of_range("MaxNumberOfMessages", limit, f"between 1 and {RECEIVE_MESSAGES_MAX}")
+    visibility_s = request.visibility_timeout
+    if visibility_s is None:
+        visibility_ms = queue.visibility_timeout_ms
+    elif 0 <= visibility_s <= VISIBILITY_TIMEOUT_S_MAX:
+        visibility_ms = visibility_s * 1000
+    else:
+        raise _out_of_range(
+            "VisibilityTimeout", visibility_s, f">= 0 and <= {VISIBILITY_TIMEOUT_S_MAX}"
+        )
+    wait_s = request.wait_time_seconds
+    if wait_s is None:
+        wait_s = queue.receive_wait_s
+    elif not 0 <= wait_s <= RECEIVE_WAIT_S_MAX:
+        raise _out_of_range("WaitTimeSeconds", wait_s, f">= 0 and <= {RECEIVE_WAIT_S_MAX}")
+    wanted = Wanted(
+        _system_attributes(request), message_attributes.selection(request.message_attribute_names)
+    )
+    _refuse_attempt_id(request)
+    return Claim(queue.id, limit, visibility_ms, sqs.limits.in_flight_max), wait_s, wanted
+
+
+def _out_of_range(parameter: str, value: int, allowed: str) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Value {value} for parameter {parameter} is invalid. "
+        f"Reason: Must be {allowed}, if provided."
+    )
+
+
+def _system_attributes(request: ReceiveMessageRequest) -> frozenset[str]:
+    """The union of the current parameter and of its deprecated alias."""
+    names = frozenset(request.attribute_names or ()) | frozenset(
+        request.message_system_attribute_names or ()
+    )
+    if not names <= _NAMES:
+        raise InvalidAttributeName(f"Unknown Attribute {tokens.echo(min(names - _NAMES))}.")
+    return _EVERYTHING if "All" in names else names
+
+
+def _refuse_attempt_id(request: ReceiveMessageRequest) -> None:
+    if request.receive_request_attempt_id is not None:
+        raise InvalidParameterValue(
+            f"Value {tokens.echo(request.receive_request_attempt_id)} for parameter "
+            "ReceiveRequestAttemptId is invalid. Reason: The request include parameter that is "
+            "not valid for this queue type."
+        )
+
+
+async def _claim_or_wait(sqs: Sqs, queue: Queue, claim: Claim, wait_s: int) -> Claimed | None:
+    """A long poll: sleeps until the queue can have something; ends at its deadline or ours."""
+    deadline_ms = sqs.clock.now_ms() + wait_s * 1000
+    with sqs.signals.waiter(queue.id) as waiter:
+        while True:
+            claimed = await sqs.store.run(claim)
+            if claimed is None or claimed.messages or sqs.clock.now_ms() >= deadline_ms:
+                return claimed
+            if not await waiter.sleep(deadline_ms, claimed.next_visible_at_ms):
+                return claimed
+
+
+def _rendered(
+    sqs: Sqs, queue: Queue, message: ClaimedMessage, received_at_ms: int, wanted: Wanted
+) -> Message:
+    attributes = wanted.attributes.of(message.attributes)
+    return Message(
+        message_id=message.message_id,
+        receipt_handle=sqs.receipts.issue(queue.id, Receipt(message.lease, received_at_ms)),
+        md5_of_body=message.body_md5,
+        body=message.body.decode(),
+        attributes=_shown(message, wanted.system_attributes) or None,
+        md5_of_message_attributes=digests.of_attributes(attributes),
+        message_attributes=attributes or None,
+    )
+
+
+def _shown(message: ClaimedMessage, names: frozenset[str]) -> dict[str, str]:
+    if not names:
+        return {}
+    known = {
+        "SenderId": message.sender_id,
+        "SentTimestamp": str(message.sent_at_ms),
+        "ApproximateReceiveCount": str(message.lease.receive_count),
+        "ApproximateFirstReceiveTimestamp": str(message.first_received_at_ms),
+        "MessageGroupId": message.group_id,
+        "AWSTraceHeader": message.trace_header,
+    }
+    return {name: value for name, value in known.items() if value is not None and name in names}

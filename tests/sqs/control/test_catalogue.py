@@ -1,0 +1,207 @@
+"""The catalogue: which queue a request means, and what the cache may never answer."""
+
+from typing import Any
+
+import pytest
+
+from stanchion.model.errors import AccessDenied
+from stanchion.model.sqs import InvalidAddress, QueueDoesNotExist
+from stanchion.sqs.catalogue import Catalogue, Queue, view_of
+from stanchion.store.contract import (
+    Command,
+    CreateQueue,
+    DeleteQueue,
+    GetQueue,
+    QueueName,
+    QueueRecord,
+)
+from tests.sqs.harness import ACCOUNT, ORIGIN, REGION, Service, call_of, finish
+
+NAME = QueueName(ACCOUNT, REGION, "q")
+DOES_NOT_EXIST = "The specified queue does not exist."
+
+
+def record(
+    queue_id: int = 1, version: int = 1, created_at_ms: int = 0, **attributes: str
+) -> QueueRecord:
+    return QueueRecord(queue_id, NAME, version, attributes, {}, created_at_ms, created_at_ms)
+
+
+def test_a_view_has_the_defaults() -> None:
+    assert view_of(record()) == Queue(
+        id=1,
+        name=NAME,
+        arn="arn:aws:sqs:eu-central-1:123456789012:q",
+        delay_ms=0,
+        visibility_timeout_ms=30_000,
+        receive_wait_s=0,
+        message_bytes_max=1_048_576,
+        retention_ms=345_600_000,
+        record=record(),
+    )
+
+
+def test_a_view_has_what_was_set() -> None:
+    queue = view_of(
+        record(
+            DelaySeconds="1",
+            VisibilityTimeout="2",
+            ReceiveMessageWaitTimeSeconds="3",
+            MaximumMessageSize="2048",
+            MessageRetentionPeriod="60",
+        )
+    )
+    assert queue.delay_ms == 1000
+    assert queue.visibility_timeout_ms == 2000
+    assert queue.receive_wait_s == 3
+    assert queue.message_bytes_max == 2048
+    assert queue.retention_ms == 60_000
+
+
+@pytest.mark.parametrize("url", [f"{ORIGIN}/{ACCOUNT}/q", "https://elsewhere/123456789012/q", "q"])
+def test_a_queue_is_found_by_any_of_its_urls(url: str) -> None:
+    service = Service()
+    service.create("q")
+    assert finish(service.catalogue.resolve(service.call, url)).name == NAME
+
+
+def test_a_queue_is_found_without_asking_the_store_again() -> None:
+    service = Service()
+    url = service.create("q")
+    service.store.commands.clear()
+    assert service.catalogue.resolve_cached(service.call, url) is not None
+    finish(service.catalogue.resolve(service.call, url))
+    assert service.store.commands == []
+
+
+def test_a_queue_that_is_not_in_the_cache_is_read_from_the_store() -> None:
+    service = Service()
+    url = service.create("q")
+    fresh = Catalogue(service.store)
+    assert fresh.resolve_cached(service.call, url) is None
+    assert finish(fresh.resolve(service.call, url)).name == NAME
+    assert fresh.resolve_cached(service.call, url) is not None
+
+
+@pytest.mark.parametrize("url", [None, "", "http://whatever", "missing", f"{ORIGIN}/{ACCOUNT}/no"])
+def test_what_is_not_there_does_not_exist(url: str | None) -> None:
+    service = Service()
+    with pytest.raises(QueueDoesNotExist) as refusal:
+        finish(service.catalogue.resolve(service.call, url))
+    assert refusal.value.message == DOES_NOT_EXIST
+
+
+@pytest.mark.parametrize("url", [None, ""])
+def test_without_a_url_the_path_names_the_queue(url: str | None) -> None:
+    service = Service()
+    service.create("q")
+    call = call_of(ACCOUNT, path=f"/{ACCOUNT}/q")
+    assert finish(service.catalogue.resolve(call, url)).name == NAME
+
+
+def test_regions_are_namespaces_of_their_own() -> None:
+    service = Service()
+    url = service.create("q")
+    with pytest.raises(QueueDoesNotExist):
+        finish(service.catalogue.resolve(call_of(ACCOUNT, "eu-west-1"), url))
+
+
+def test_the_endpoint_of_another_region_is_no_address() -> None:
+    service = Service()
+    service.create("q")
+    url = "https://sqs.us-west-2.amazonaws.com/123456789012/q"
+    for _ in range(2):  # the second time from the memory of URLs
+        with pytest.raises(InvalidAddress):
+            service.catalogue.resolve_cached(service.call, url)
+    assert service.catalogue.resolve_cached(call_of(ACCOUNT, "us-west-2"), url) is None
+
+
+@pytest.mark.parametrize("name", ["q", "missing"])
+def test_a_queue_of_another_account_is_denied_whether_or_not_there_is_one(name: str) -> None:
+    service = Service()
+    service.create("q")
+    stranger = call_of("999999999999")
+    with pytest.raises(AccessDenied) as refusal:
+        finish(service.catalogue.resolve(stranger, f"http://elsewhere/{ACCOUNT}/{name}"))
+    expected = f"Access to the resource {ORIGIN}/{ACCOUNT}/{name} is denied."
+    assert refusal.value.message == expected
+
+
+def test_a_bare_name_never_finds_the_queue_of_another_account() -> None:
+    service = Service()
+    service.create("q")
+    assert service.catalogue.resolve_cached(service.call, "q") is not None
+    assert service.catalogue.resolve_cached(call_of("999999999999"), "q") is None
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    catalogue = Service().catalogue
+    catalogue.put(record(version=2, DelaySeconds="2"))
+    kept = catalogue.put(record(version=1, DelaySeconds="1"))
+    assert kept.delay_ms == 2000
+    cached = catalogue.cached(NAME)
+    assert cached is not None
+    assert cached.delay_ms == 2000
+    assert catalogue.put(record(version=3, DelaySeconds="3")).delay_ms == 3000
+
+
+def test_a_later_queue_of_the_same_name_replaces_an_earlier_one_and_not_the_reverse() -> None:
+    catalogue = Service().catalogue
+    catalogue.put(record(queue_id=1, version=7, created_at_ms=1000))
+    assert catalogue.put(record(queue_id=2, version=1, created_at_ms=2000)).id == 2
+    assert catalogue.put(record(queue_id=1, version=8, created_at_ms=1000)).id == 2
+
+
+def test_the_least_recently_used_queue_goes() -> None:
+    catalogue = Catalogue(Service().store, queues_max=2)
+    a, b, c = (QueueName(ACCOUNT, REGION, name) for name in "abc")
+    for queue_id, name in enumerate((a, b), 1):
+        catalogue.put(QueueRecord(queue_id, name, 1, {}, {}, 0, 0))
+    catalogue.cached(a)
+    catalogue.put(QueueRecord(3, c, 1, {}, {}, 0, 0))
+    assert [catalogue.cached(name) is not None for name in (a, b, c)] == [True, False, True]
+
+
+def test_what_is_gone_is_forgotten_but_not_its_successor() -> None:
+    catalogue = Service().catalogue
+    first = catalogue.put(record(queue_id=1))
+    assert catalogue.gone(first).message == DOES_NOT_EXIST
+    assert catalogue.cached(NAME) is None
+    catalogue.put(record(queue_id=2))
+    catalogue.forget(first)
+    assert catalogue.cached(NAME) is not None
+
+
+class DeletedMeanwhile:
+    """A store whose answer to a read is on its way while the queue is deleted."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.catalogue: Catalogue
+
+    async def run(self, command: Command[Any]) -> Any:
+        answer = await self.service.store.run(command)
+        if isinstance(command, GetQueue) and answer is not None:
+            await self.service.store.run(DeleteQueue(answer.id))
+            self.catalogue.forget(view_of(answer))
+        return answer
+
+
+def test_a_read_that_a_delete_overtook_is_not_kept() -> None:
+    service = Service()
+    finish(service.store.run(CreateQueue(NAME, {}, {}, 60_000, 0)))
+    store = DeletedMeanwhile(service)
+    store.catalogue = Catalogue(store)
+    finish(store.catalogue.find(NAME))
+    assert store.catalogue.cached(NAME) is None
+
+
+def test_the_memory_of_urls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stanchion.sqs.limits.CACHED_URLS_MAX", 3)
+    service = Service()
+    service.create("q")
+    for number in range(10):
+        service.catalogue.resolve_cached(service.call, f"http://host{number}/{ACCOUNT}/q")
+    assert len(service.catalogue._references) == 3
+    service.catalogue.resolve_cached(service.call, f"http://{'x' * 600}/{ACCOUNT}/q")
+    assert len(service.catalogue._references) == 3

@@ -1,0 +1,161 @@
+"""The service without a network: an `Sqs` over a store in memory, with a clock that tests turn.
+
+Commands run at once, each in a transaction of its own, so that an action that does not wait for
+messages ends without an event loop.
+"""
+
+from collections.abc import Awaitable, Coroutine, Generator, Iterable
+from itertools import combinations, count
+from typing import Any, TypeVar
+
+import pytest
+from msgspec import Struct
+
+from stanchion.access.identity import root_of
+from stanchion.model.errors import ServiceError
+from stanchion.model.sqs import CreateQueueRequest
+from stanchion.sqs.actions import ACTIONS
+from stanchion.sqs.call import Call
+from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.receipts import Receipts
+from stanchion.sqs.service import Limits, Sqs
+from stanchion.store.contract import Command, StoreError
+from stanchion.store.signals import QueueSignals
+from stanchion.store.sqlite import SqliteStore
+
+Answer = TypeVar("Answer")
+
+ACCOUNT = "123456789012"
+REGION = "eu-central-1"
+ORIGIN = "http://localhost:9324"
+START_MS = 1_700_000_000_123
+
+
+class TurnedClock:
+    """Stands still until a test turns it."""
+
+    def __init__(self) -> None:
+        self._now_ms = START_MS
+
+    def now_ms(self) -> int:
+        return self._now_ms
+
+    def wall_s(self) -> float:
+        return self._now_ms / 1000
+
+    def advance(self, seconds: float) -> None:
+        self._now_ms += int(seconds * 1000)
+
+
+class CountedIds:
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def uuid(self) -> str:
+        return f"00000000-0000-4000-8000-{next(self._numbers):012x}"
+
+
+class InlineStore:
+    """A `StoreClient` that runs each command at once. `commands` is what it was asked to do."""
+
+    def __init__(self, clock: TurnedClock, signals: QueueSignals) -> None:
+        self.engine = SqliteStore.in_memory(entropy=lambda size: b"\x07" * size)
+        self.commands: list[Command[Any]] = []
+        self._clock = clock
+        self._signals = signals
+
+    async def run(self, command: Command[Answer]) -> Answer:
+        self.commands.append(command)
+        flush = self.engine.execute([command], self._clock.now_ms())
+        self._signals.notify(flush.wakes)
+        (answer,) = flush.answers
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer  # type: ignore[return-value]
+
+    def __del__(self) -> None:
+        # Newer interpreters warn of a database that is dropped while it is open.
+        self.engine.close()
+
+
+class Service:
+    """The service under test, and the call that a client of account `ACCOUNT` makes."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.clock = TurnedClock()
+        self.signals = QueueSignals(self.clock)
+        self.store = InlineStore(self.clock, self.signals)
+        self.catalogue = Catalogue(self.store)
+        self.sqs = Sqs(
+            store=self.store,
+            signals=self.signals,
+            catalogue=self.catalogue,
+            receipts=Receipts(b"k" * 32),
+            clock=self.clock,
+            ids=CountedIds(),
+            limits=limits or Limits(),
+        )
+        self.call = call_of(ACCOUNT)
+
+    def do(self, request: Struct, call: Call | None = None) -> Any:
+        """What the action of that request answers. The action must not wait."""
+        return finish(self.start(request, call))
+
+    async def start(self, request: Struct, call: Call | None = None) -> Any:
+        """As `do`, for actions that may wait."""
+        name = type(request).__name__.removesuffix("Request")
+        return await ACTIONS[name](self.sqs, call or self.call, request)
+
+    def create(self, name: str = "q", **attributes: str) -> str:
+        """A queue with these attributes. Answer: its URL."""
+        answer = self.do(CreateQueueRequest(queue_name=name, attributes=attributes))
+        return str(answer.queue_url)
+
+    def refuses(self, request: Struct, call: Call | None = None) -> ServiceError:
+        """The error that a request is answered with."""
+        with pytest.raises(ServiceError) as refusal:
+            self.do(request, call)
+        return refusal.value
+
+
+def call_of(account_id: str, region: str = REGION, path: str = "/") -> Call:
+    return Call(root_of(account_id, "AKIATEST"), region, ORIGIN, path)
+
+
+def finish(awaitable: Awaitable[Answer]) -> Answer:
+    """The answer of something that never has to wait."""
+    steps: Generator[Any, None, Answer] | Coroutine[Any, None, Answer]
+    steps = awaitable if isinstance(awaitable, Coroutine) else awaitable.__await__()
+    try:
+        steps.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    steps.close()
+    raise AssertionError("it waits for something")
+
+
+Fault = tuple[dict[str, Any], tuple[type[ServiceError], str]]
+"""Parameters that are wrong, and the error that they lead to by themselves."""
+
+
+def pairs_of_faults(faults: Iterable[Fault]) -> list[Any]:
+    """For `parametrize`: two faults at once, with the error of the one that is checked first.
+
+    Maps are merged; two faults of one parameter that cannot both be present make no pair.
+    """
+    found = []
+    for (first, error), (second, _) in combinations(faults, 2):
+        merged = _merged(first, second)
+        if merged is not None:
+            found.append(pytest.param(merged, error, id=f"{list(first)}-{list(second)}"))
+    return found
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any] | None:
+    both = {**first, **second}
+    for name in first.keys() & second.keys():
+        one, other = first[name], second[name]
+        if not (isinstance(one, dict) and isinstance(other, dict)) or one.keys() & other.keys():
+            return None
+        both[name] = {**other, **one}
+    return both
