@@ -1,0 +1,1 @@
+"""What a running server tells its operator: log lines and metrics."""
