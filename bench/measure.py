@@ -1,0 +1,277 @@
+"""The whole table of `docs/guides/benchmarking.md` in one run: `python bench/run.py [--quick]`.
+
+Figures are ratios between runs that alternate on the same machine, because single figures say as
+much about the machine as about the server. Exits 1 when a bar is not cleared. Every process that
+it starts is ended by it, and every wait has a limit.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlsplit
+
+from bench.processes import (
+    CREDENTIALS,
+    ServerProcess,
+    allow_many_connections,
+    dev_server,
+    durable_server,
+    null_server,
+)
+from bench.table import Line, markdown, median_ratio, middle
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stanchion.loadgen import procfs, queues
+from stanchion.loadgen.coordinator import preloading, run_plan
+from stanchion.loadgen.plan import Endpoint, Plan, Scenario
+from stanchion.loadgen.report import Summary, summarize
+
+_REGION = "us-east-1"
+_SPARE_S = 120.0
+_PRELOAD_MAX_S = 900.0
+_MEGABYTE = 1_000_000
+
+
+class Sizes(Struct, frozen=True):
+    """How much to do. `slack` loosens the bars."""
+
+    repeats: int
+    seconds: float
+    backlog: int
+    polls: int
+    poll_wait_s: int
+    idle_s: float
+    starts: int
+    slack: float
+
+
+FULL = Sizes(3, 5.0, 1_000_000, 5_000, 20, 25.0, 5, 1.0)
+QUICK = Sizes(1, 1.0, 20_000, 500, 2, 4.0, 1, 2.0)
+
+
+class Bench(Struct, frozen=True):
+    """One server and queue to measure, and how much."""
+
+    server: ServerProcess
+    queue_url: str
+    sizes: Sizes
+
+    def plan(self, scenario: Scenario, batch: int = 1) -> Plan:
+        parts = urlsplit(self.server.url)
+        return Plan(
+            endpoint=Endpoint(parts.hostname or "", parts.port or 80, False, None, _REGION),
+            credentials=CREDENTIALS,
+            queue_url=self.queue_url,
+            scenario=scenario,
+            connections=64,
+            batch=batch,
+            body_bytes=1024,
+            duration_s=self.sizes.seconds,
+            requests=None,
+            warmup_s=0.5,
+            wait_s=0,
+            wake_ups=0,
+            server_pid=self.server.pid,
+        )
+
+    def run(self, scenario: Scenario, batch: int = 1) -> Summary:
+        return _measured(self.plan(scenario, batch), self.sizes.seconds + _SPARE_S)
+
+
+def _measured(plan: Plan, limit_s: float) -> Summary:
+    async def measure() -> Summary:
+        async with asyncio.timeout(limit_s):
+            parts = await run_plan(plan, 1, lambda progress: None, asyncio.Event())
+        return summarize(plan, parts, 0, False)
+
+    summary = asyncio.run(measure())
+    _say(f"{plan.scenario:>9} x{plan.batch:<2} {summary.requests_per_s:>9,.0f} requests/s")
+    if summary.errors:
+        raise SystemExit(f"{plan.scenario}: the server answered with errors: {summary.errors}")
+    return summary
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    options = _options()
+    sizes = QUICK if options.quick else FULL
+    allow_many_connections()
+    with tempfile.TemporaryDirectory(dir=options.dir, prefix="stanchion-bench-") as folder:
+        lines = [*_throughput(Path(folder), sizes), *_starts(Path(folder), sizes)]
+    table = markdown(lines, sizes.slack)
+    print(table)
+    if options.output:
+        options.output.write_text(table, encoding="utf-8")
+    if not all(line.passes(sizes.slack) for line in lines):
+        raise SystemExit(1)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", help="small sizes and looser bars")
+    parser.add_argument(
+        "--dir", type=Path, default=Path("/var/tmp"), help="where data goes: a real disk"
+    )
+    parser.add_argument("--output", type=Path, help="write the table to this file, too")
+    return parser.parse_args()
+
+
+def _throughput(folder: Path, sizes: Sizes) -> Iterator[Line]:
+    with ExitStack() as stack:
+        null = stack.enter_context(null_server(folder / "null.log"))
+        sends = stack.enter_context(_durable(folder / "sends", sizes))
+        empty = stack.enter_context(_durable(folder / "empty", sizes))
+        yield from _against_null(Bench(null, f"{null.url}/000000000000/raw", sizes), sends, empty)
+        deep = stack.enter_context(_durable(folder / "deep", sizes))
+        yield from _backlog(empty, deep)
+        yield from _long_polls(empty)
+
+
+@contextmanager
+def _durable(data_dir: Path, sizes: Sizes) -> Iterator[Bench]:
+    """A server on a data directory of its own, with a queue."""
+    with durable_server(data_dir) as server:
+        session = queues.session(None, CREDENTIALS, _REGION)
+        client = session.client("sqs", endpoint_url=server.url)
+        yield Bench(server, client.create_queue(QueueName="bench")["QueueUrl"], sizes)
+
+
+def _against_null(null: Bench, sends: Bench, empty: Bench) -> Iterator[Line]:
+    runs: dict[str, list[Summary]] = {"null": [], "send": [], "cycle": [], "batch": []}
+    for _ in range(null.sizes.repeats):
+        runs["null"].append(null.run("raw"))
+        runs["send"].append(sends.run("send"))
+        runs["cycle"].append(empty.run("cycle"))
+        runs["batch"].append(sends.run("send", batch=10))
+    per_s = {name: [run.requests_per_s for run in found] for name, found in runs.items()}
+    cpu_us = {name: _server_cpu_us(found) for name, found in runs.items()}
+    yield Line(
+        "null server: the listener alone",
+        f"{middle(per_s['null'])} requests/s, {cpu_us['null']:.1f} µs CPU each",
+    )
+    yield Line(
+        "durable SendMessage against null",
+        f"{middle(per_s['send'])} requests/s, {_beside_null(cpu_us, 'send')}",
+        median_ratio(per_s["send"], per_s["null"]),
+        0.18,
+    )
+    yield Line(
+        "send, receive, delete: requests against null",
+        f"{middle(per_s['cycle'])} requests/s, {_beside_null(cpu_us, 'cycle')}",
+        median_ratio(per_s["cycle"], per_s["null"]),
+        0.17,
+    )
+    messages_per_s = [run.messages_per_s for run in runs["batch"]]
+    yield Line(
+        "messages in batches of ten against single ones",
+        f"{middle(messages_per_s)} messages/s",
+        median_ratio(messages_per_s, [run.messages_per_s for run in runs["send"]]),
+        3,
+        unit=" ×",
+    )
+
+
+def _server_cpu_us(runs: list[Summary]) -> float:
+    return median(run.server.cpu_us_per_request for run in runs if run.server is not None)
+
+
+def _beside_null(cpu_us: dict[str, float], name: str) -> str:
+    """The ratio by CPU, too: it holds still when others use the machine."""
+    ratio = cpu_us["null"] / cpu_us[name] if cpu_us[name] else 0.0
+    return f"{cpu_us[name]:.1f} µs CPU each ({ratio:.2f} by CPU)"
+
+
+def _backlog(empty: Bench, deep: Bench) -> Iterator[Line]:
+    backlog = deep.sizes.backlog
+    filling = replace(preloading(deep.plan("send"), backlog), connections=32)
+    preload = _measured(filling, _PRELOAD_MAX_S)
+    runs = [(empty.run("cycle"), deep.run("cycle")) for _ in range(deep.sizes.repeats)]
+
+    def compared(figure: Callable[[Summary], float]) -> tuple[list[float], list[float]]:
+        return [figure(zero) for zero, _ in runs], [figure(full) for _, full in runs]
+
+    zero_per_s, full_per_s = compared(lambda run: run.requests_per_s)
+    yield Line(
+        f"throughput: empty queue against a backlog of {backlog:,}",
+        f"{middle(zero_per_s)} and {middle(full_per_s)} requests/s; filled at "
+        f"{preload.messages_per_s:,.0f} messages/s",
+        median_ratio(zero_per_s, full_per_s),
+        1.3,
+        "at most",
+        " ×",
+    )
+    zero_p99, full_p99 = compared(lambda run: run.latency_ms.p99)
+    yield Line(
+        f"p99 with a backlog of {backlog:,} against an empty queue",
+        f"{median(full_p99):.1f} and {median(zero_p99):.1f} ms",
+        median_ratio(full_p99, zero_p99),
+        1.3,
+        "at most",
+        " ×",
+    )
+    peak = procfs.peak_rss_bytes(deep.server.pid) / _MEGABYTE
+    yield Line(
+        f"memory high water with a backlog of {backlog:,}",
+        f"{peak:.0f} MB",
+        peak,
+        250,
+        "at most",
+        " MB",
+    )
+
+
+def _long_polls(bench: Bench) -> Iterator[Line]:
+    sizes = bench.sizes
+    plan = replace(
+        bench.plan("long-poll"),
+        connections=sizes.polls,
+        duration_s=sizes.idle_s,
+        warmup_s=2.0,
+        wait_s=sizes.poll_wait_s,
+        wake_ups=200,
+    )
+    summary = _measured(plan, sizes.idle_s + _SPARE_S)
+    assert summary.server is not None
+    assert summary.wake_up_ms is not None
+    share = summary.server.cpu_share * 100
+    yield Line(
+        f"CPU of {sizes.polls:,} idle long polls of {sizes.poll_wait_s} s",
+        f"{share:.2f} % of a core, {summary.requests:,} polls answered in {sizes.idle_s:.0f} s",
+        share,
+        5,
+        "at most",
+        " %",
+    )
+    wake_up = summary.wake_up_ms
+    yield Line(
+        f"from send to a waiting poll, among {sizes.polls:,}",
+        f"p50 {wake_up.p50:.2f} ms, p99 {wake_up.p99:.2f} ms",
+    )
+
+
+def _starts(folder: Path, sizes: Sizes) -> Iterator[Line]:
+    seconds = []
+    for _ in range(sizes.starts):
+        with dev_server(folder / "dev.log") as server:
+            seconds.append(server.ready_s)
+    yield Line(
+        "`stanchion dev` from start to ready",
+        f"{median(seconds):.2f} s",
+        median(seconds),
+        1,
+        "at most",
+        " s",
+    )
+
+
+if __name__ == "__main__":
+    main()
