@@ -1,0 +1,52 @@
+"""The commands and the program of the README do what it says, as they are written there."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import server
+from tests.structure import tree
+
+README = (tree.CHECKOUT / "README.md").read_text(encoding="utf-8")
+AWS_CLI = os.environ.get("STANCHION_AWS_CLI", "")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What a shell has after the README's steps, with a server to talk to."""
+    with server.running(tmp_path / "data") as running:
+        yield {
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AWS_ACCESS_KEY_ID": server.ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": server.SECRET_ACCESS_KEY,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": running.url,
+        }
+
+
+@pytest.mark.skipif(not AWS_CLI, reason="STANCHION_AWS_CLI does not name the AWS CLI")
+def test_the_commands(environment: dict[str, str]) -> None:
+    (block,) = re.findall(r"^```sh\n(source \./data.+?)^```", README, re.MULTILINE | re.DOTALL)
+    commands = "\n".join(line for line in block.splitlines() if not line.startswith("source "))
+    environment["PATH"] = f"{Path(AWS_CLI).parent}:{environment['PATH']}"
+    assert '"Body": "hello"' in run(["bash", "-euc", commands], environment)
+
+
+def test_the_program(environment: dict[str, str]) -> None:
+    (program,) = re.findall(r"^```python\n(.+?)^```", README, re.MULTILINE | re.DOTALL)
+    assert run([sys.executable, "-c", program], environment) == "hello\n"
+
+
+def run(command: list[str], environment: dict[str, str]) -> str:
+    """What a command prints. It has to succeed."""
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
