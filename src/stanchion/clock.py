@@ -8,6 +8,7 @@ the client's clock is the other party to that check.
 
 import os
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -56,19 +57,23 @@ class Ids(Protocol):
 class RandomIds:
     """Identifiers from the operating system's entropy, fetched in blocks to spare system calls."""
 
-    _BLOCK_BYTES = 4096
-
     def __init__(self) -> None:
-        self._block = b""
-        self._used = self._BLOCK_BYTES
+        self._next = _uuids().__next__
 
     def uuid(self) -> str:
-        start = self._used
-        if start == self._BLOCK_BYTES:
-            self._block = os.urandom(self._BLOCK_BYTES)
-            start = 0
-        self._used = start + 16
-        h = self._block[start : start + 16].hex()
-        # Version 4, variant 10, as RFC 9562 has it.
-        variant = "89ab"[int(h[16], 16) & 3]
-        return f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{variant}{h[17:20]}-{h[20:]}"
+        return self._next()
+
+
+_BLOCK_BYTES = 4096
+_UUID_DIGITS = 32
+# Variant 10 of RFC 9562: the two high bits of this digit are given, the low ones random.
+_VARIANT = {digit: "89ab"[value & 3] for value, digit in enumerate("0123456789abcdef")}
+
+
+def _uuids() -> Iterator[str]:
+    """Random UUIDs, version 4."""
+    while True:
+        digits = os.urandom(_BLOCK_BYTES).hex()
+        for start in range(0, len(digits), _UUID_DIGITS):
+            h = digits[start : start + _UUID_DIGITS]
+            yield f"{h[:8]}-{h[8:12]}-4{h[13:16]}-{_VARIANT[h[16]]}{h[17:20]}-{h[20:]}"

@@ -43,6 +43,7 @@ def send(tx: Transaction, commands: Sequence[Send]) -> list[bool]:
     sequence = tx.resources.sequence.take(sum(len(command.messages) for command in commands))
     messages: list[object] = []
     bodies: list[object] = []
+    instants: dict[tuple[int, int, int], int] = {}
     answers = []
     for command in commands:
         place = tx.place(command.queue_id)
@@ -53,11 +54,16 @@ def send(tx: Transaction, commands: Sequence[Send]) -> list[bool]:
         for m in command.messages:
             visible_at_ms = tx.now_ms + m.delay_ms
             messages += (place.backlog, sequence, visible_at_ms)
-            bodies += (sequence, tx.now_ms, m.message_id, m.body_md5, m.sender_id)
-            bodies += (m.group_id, m.trace_header, m.attributes, m.body)
-            tx.add_invisible(place.backlog, False, visible_at_ms, 1)
-            tx.add_wake(command.queue_id, visible_at_ms, 1)
+            bodies += (
+                *(sequence, tx.now_ms, m.message_id, m.body_md5, m.sender_id),
+                *(m.group_id, m.trace_header, m.attributes, m.body),
+            )
+            instant = (command.queue_id, place.backlog, visible_at_ms)
+            instants[instant] = instants.get(instant, 0) + 1
             sequence += 1
+    for (queue_id, backlog, visible_at_ms), count in instants.items():
+        tx.add_invisible(backlog, False, visible_at_ms, count)
+        tx.add_wake(queue_id, visible_at_ms, count)
     for text, batch in _INSERT_MESSAGES.batches(messages):
         tx.execute(text, batch)
     for text, batch in _INSERT_BODIES.batches(bodies):
