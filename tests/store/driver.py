@@ -2,14 +2,18 @@
 
 from typing import Any, TypeVar, cast
 
+import msgspec
+
 from stanchion.store.contract import (
     ChangeVisibility,
     Claim,
     Claimed,
+    ClaimFifo,
     Command,
     CountMessages,
     CreateQueue,
     Delete,
+    DeleteOutcome,
     Flush,
     Lease,
     MessageCounts,
@@ -18,7 +22,10 @@ from stanchion.store.contract import (
     QueueCreated,
     QueueName,
     QueueRecord,
+    QueueRules,
     Send,
+    SendFifo,
+    SentFifo,
     Store,
     Upkeep,
 )
@@ -54,6 +61,38 @@ class Driver:
         assert isinstance(created, QueueCreated)
         return created.record
 
+    def create_fifo(
+        self, name: str = "orders.fifo", retention_ms: int = RETENTION_MS, delay_ms: int = 0
+    ) -> QueueRecord:
+        rules = QueueRules(retention_ms, is_fifo=True, delay_ms=delay_ms)
+        created = self.run(msgspec.structs.replace(create_queue(name), rules=rules))
+        assert isinstance(created, QueueCreated)
+        return created.record
+
+    def send_fifo(self, queue_id: int, *bodies: str, by_group: bool = False) -> list[SentFifo]:
+        """Each body's first letter is its group."""
+        sent = self.run(self.sending(queue_id, *bodies, by_group=by_group))
+        assert sent is not None
+        return list(sent)
+
+    def sending(self, queue_id: int, *bodies: str, by_group: bool = False) -> SendFifo:
+        return SendFifo(queue_id, tuple(map(self.fifo_message, bodies)), by_group)
+
+    def fifo_message(self, body: str) -> NewMessage:
+        self.sent += 1
+        return fifo_message(body, body[0], f"deduplication-{self.sent}", f"id-{self.sent}")
+
+    def take(
+        self,
+        queue_id: int,
+        limit: int = 10,
+        visibility_ms: int = 30_000,
+        attempt: str | None = None,
+    ) -> Claimed:
+        claimed = self.run(claim_fifo(queue_id, limit, visibility_ms, attempt))
+        assert claimed is not None
+        return claimed
+
     def send(self, queue_id: int, *bodies: str, delay_ms: int = 0) -> bool:
         return self.run(Send(queue_id, tuple(self.message(body, delay_ms) for body in bodies)))
 
@@ -69,7 +108,7 @@ class Driver:
     def bodies(self, queue_id: int, limit: int = 10, visibility_ms: int = 30_000) -> list[str]:
         return texts(self.claim(queue_id, limit, visibility_ms))
 
-    def delete(self, queue_id: int, *leases: Lease) -> tuple[bool, ...] | None:
+    def delete(self, queue_id: int, *leases: Lease) -> tuple[DeleteOutcome, ...] | None:
         return self.run(Delete(queue_id, leases))
 
     def show(self, queue_id: int, visibility_ms: int, *leases: Lease) -> tuple[bool, ...] | None:
@@ -88,7 +127,7 @@ class Driver:
     def upkeep(self, limit: int = 1000) -> int:
         """Runs steps until there is nothing more to do; answers how many there were."""
         steps = 1
-        while self.run(Upkeep(limit)):
+        while self.run(Upkeep(limit)) == 0:
             steps += 1
             assert steps < 10_000
         return steps
@@ -96,7 +135,7 @@ class Driver:
 
 def create_queue(name: str = "orders", retention_ms: int = RETENTION_MS) -> CreateQueue:
     queue_name = QueueName("000000000000", "eu-west-1", name)
-    return CreateQueue(queue_name, {}, {}, retention_ms, quarantine_ms=60_000)
+    return CreateQueue(queue_name, {}, {}, QueueRules(retention_ms), quarantine_ms=60_000)
 
 
 def message(body: str = "hello", delay_ms: int = 0, message_id: str = "id") -> NewMessage:
@@ -108,6 +147,20 @@ def message(body: str = "hello", delay_ms: int = 0, message_id: str = "id") -> N
         sender_id="000000000000",
         delay_ms=delay_ms,
     )
+
+
+def fifo_message(
+    body: str, group_id: str, deduplication_id: str, message_id: str = "id"
+) -> NewMessage:
+    return msgspec.structs.replace(
+        message(body, 0, message_id), group_id=group_id, deduplication_id=deduplication_id
+    )
+
+
+def claim_fifo(
+    queue_id: int, limit: int = 10, visibility_ms: int = 30_000, attempt_id: str | None = None
+) -> ClaimFifo:
+    return ClaimFifo(queue_id, limit, visibility_ms, 120_000, attempt_id)
 
 
 def claim(queue_id: int, limit: int = 10, visibility_ms: int = 30_000) -> Claim:

@@ -71,7 +71,7 @@ def test_a_full_disk_sheds_sends_and_recovers(small_disk: Path) -> None:
     received = 5
     leases = [m.lease for m in claimed.messages]  # type: ignore[attr-defined]
     while leases:
-        assert driver.delete(queue.id, *leases) == (True,) * len(leases)
+        assert driver.delete(queue.id, *leases) == ("deleted",) * len(leases)
         driver.wait(1)
         leases = [m.lease for m in driver.claim(queue.id).messages]
         received += len(leases)
@@ -120,7 +120,7 @@ def test_a_store_opens_on_a_full_disk(small_disk: Path) -> None:
         SqliteStore.open(directory, reserve_bytes=RESERVE_ON_SMALL_DISK_BYTES), driver.now_ms
     )
     (received,) = again.claim(queue.id, 1).messages
-    assert again.delete(queue.id, received.lease) == (True,)
+    assert again.delete(queue.id, received.lease) == ("deleted",)
     again.store.close()
 
 
@@ -209,7 +209,7 @@ def test_numbers_of_a_failed_flush_do_not_come_back_in_another(driver: Driver) -
     driver.send(queue.id, "kept")
     (received,) = driver.claim(queue.id).messages
     assert (received.body, received.lease.sequence) == (b"kept", 2)
-    assert driver.flush(Delete(queue.id, (received.lease,))).answers == [(True,)]
+    assert driver.flush(Delete(queue.id, (received.lease,))).answers == [("deleted",)]
 
 
 def test_a_failing_checkpoint_ends_the_store(tmp_path: Path) -> None:

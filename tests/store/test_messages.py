@@ -14,6 +14,7 @@ from stanchion.store.contract import (
     Lease,
     NewMessage,
     PurgeQueue,
+    QueueRules,
     Send,
     StoreError,
     UpdateQueue,
@@ -182,8 +183,9 @@ def test_delete_takes_only_the_current_lease(driver: Driver) -> None:
     driver.send(queue.id, "a", "b")
     old = [message.lease for message in driver.claim(queue.id, visibility_ms=0).messages]
     new = [message.lease for message in driver.claim(queue.id).messages]
-    assert driver.delete(queue.id, old[0], new[1], Lease(999, 1)) == (False, True, False)
-    assert driver.delete(queue.id, new[1], new[0]) == (False, True)
+    outcomes = driver.delete(queue.id, old[0], new[1], Lease(999, 1))
+    assert outcomes == ("superseded", "deleted", "absent")
+    assert driver.delete(queue.id, new[1], new[0]) == ("absent", "deleted")
     assert driver.counts(queue.id) == (0, 0, 0)
 
 
@@ -192,7 +194,7 @@ def test_delete_works_after_the_window_until_somebody_else_has_it(driver: Driver
     driver.send(queue.id, "a")
     (message,) = driver.claim(queue.id, visibility_ms=1000).messages
     driver.wait(1001)
-    assert driver.delete(queue.id, message.lease) == (True,)
+    assert driver.delete(queue.id, message.lease) == ("deleted",)
     assert driver.bodies(queue.id) == []
 
 
@@ -200,9 +202,9 @@ def test_a_lease_of_one_queue_does_nothing_in_another(driver: Driver) -> None:
     queue, other = driver.create("orders"), driver.create("other")
     driver.send(queue.id, "a")
     (message,) = driver.claim(queue.id).messages
-    assert driver.delete(other.id, message.lease) == (False,)
+    assert driver.delete(other.id, message.lease) == ("absent",)
     assert driver.show(other.id, 0, message.lease) == (False,)
-    assert driver.delete(queue.id, message.lease) == (True,)
+    assert driver.delete(queue.id, message.lease) == ("deleted",)
 
 
 def test_the_same_lease_twice_in_a_flush_is_gone_for_both(driver: Driver) -> None:
@@ -210,7 +212,7 @@ def test_the_same_lease_twice_in_a_flush_is_gone_for_both(driver: Driver) -> Non
     driver.send(queue.id, "a")
     lease = driver.claim(queue.id).messages[0].lease
     answers = driver.flush(Delete(queue.id, (lease,)), Delete(queue.id, (lease, lease))).answers
-    assert answers == [(True,), (True, True)]
+    assert answers == [("deleted",), ("deleted", "deleted")]
     assert driver.counts(queue.id) == (0, 0, 0)
 
 
@@ -267,14 +269,14 @@ def test_retention_ends_in_flight_too(driver: Driver) -> None:
     lease = driver.claim(queue.id, visibility_ms=120_000).messages[0].lease
     driver.wait(60_000)
     assert driver.counts(queue.id) == (0, 0, 0)
-    assert driver.delete(queue.id, lease) == (False,)
+    assert driver.delete(queue.id, lease) == ("absent",)
 
 
 def test_shorter_retention_holds_for_what_is_queued(driver: Driver) -> None:
     queue = driver.create(retention_ms=60_000)
     driver.send(queue.id, "a")
     driver.wait(30_000)
-    driver.run(UpdateQueue(queue.id, 1, {}, {}, 20_000))
+    driver.run(UpdateQueue(queue.id, 1, {}, {}, QueueRules(20_000)))
     driver.send(queue.id, "b")
     assert driver.bodies(queue.id) == ["b"]
 
@@ -297,7 +299,7 @@ def test_purging_drops_every_message_whatever_its_state(driver: Driver) -> None:
     lease = driver.claim(queue.id, limit=1, visibility_ms=1000).messages[0].lease
     assert driver.purge(queue.id) == "purged"
     assert driver.counts(queue.id) == (0, 0, 0)
-    assert driver.delete(queue.id, lease) == (False,)
+    assert driver.delete(queue.id, lease) == ("absent",)
     driver.send(queue.id, "new")
     driver.wait(2000)
     assert driver.bodies(queue.id) == ["new"]

@@ -17,19 +17,21 @@ from stanchion.store.contract import (
     QueueDeletedRecently,
     QueueExists,
     QueueName,
+    QueueRules,
     Send,
     SetRootKey,
     StoreError,
     UpdateQueue,
 )
-from tests.store.driver import RETENTION_MS, Driver, claim, create_queue
+from tests.store.driver import Driver, claim, create_queue
 
 ACCOUNT, REGION = "000000000000", "eu-west-1"
+RULES = QueueRules(retention_ms=1000)
 
 
 def test_a_created_queue_is_found_as_it_was_made(driver: Driver) -> None:
     name = QueueName(ACCOUNT, REGION, "orders")
-    created = driver.run(CreateQueue(name, {"DelaySeconds": "5"}, {"team": "a b"}, 1000, 0))
+    created = driver.run(CreateQueue(name, {"DelaySeconds": "5"}, {"team": "a b"}, RULES, 0))
     assert isinstance(created, QueueCreated)
     record = created.record
     assert record.name == name
@@ -53,13 +55,13 @@ def test_two_creations_in_one_flush_make_one_queue(driver: Driver) -> None:
 
 def test_names_are_apart_by_account_and_region(driver: Driver) -> None:
     names = [QueueName(a, r, "q") for a in ("1", "2") for r in ("x", "y")]
-    answers = [driver.run(CreateQueue(name, {}, {}, 1000, 0)) for name in names]
+    answers = [driver.run(CreateQueue(name, {}, {}, RULES, 0)) for name in names]
     assert all(isinstance(answer, QueueCreated) for answer in answers)
 
 
 def test_an_unknown_queue_is_none_everywhere(driver: Driver) -> None:
     assert driver.run(GetQueue(QueueName(ACCOUNT, REGION, "none"))) is None
-    assert driver.run(UpdateQueue(99, 1, {}, {}, 1000)) is None
+    assert driver.run(UpdateQueue(99, 1, {}, {}, RULES)) is None
     assert driver.run(DeleteQueue(99)) is False
     assert driver.run(PurgeQueue(99, 0)) == "no_queue"
     assert driver.run(CountMessages(99)) is None
@@ -72,7 +74,7 @@ def test_an_unknown_queue_is_none_everywhere(driver: Driver) -> None:
 def test_an_update_needs_the_version_that_is_there(driver: Driver) -> None:
     record = driver.create("orders")
     driver.wait(1000)
-    updated = driver.run(UpdateQueue(record.id, 1, {"DelaySeconds": "1"}, {"t": "v"}, 2000))
+    updated = driver.run(UpdateQueue(record.id, 1, {"DelaySeconds": "1"}, {"t": "v"}, RULES))
     assert updated is not None
     assert (updated.version, updated.attributes, updated.tags) == (
         2,
@@ -80,7 +82,7 @@ def test_an_update_needs_the_version_that_is_there(driver: Driver) -> None:
         {"t": "v"},
     )
     assert updated.modified_at_ms == updated.created_at_ms + 1000
-    assert driver.run(UpdateQueue(record.id, 1, {}, {}, 2000)) is None
+    assert driver.run(UpdateQueue(record.id, 1, {}, {}, RULES)) is None
     assert driver.run(GetQueue(record.name)) == updated
 
 
@@ -101,7 +103,7 @@ def test_a_deleted_name_is_quarantined_and_its_id_never_comes_back(driver: Drive
 def test_queues_are_listed_by_prefix_in_order_and_in_pages(driver: Driver) -> None:
     for name in ("b", "a-2", "a-1", "a", "A", "c_%"):
         driver.create(name)
-    driver.run(CreateQueue(QueueName(ACCOUNT, "elsewhere", "a-3"), {}, {}, RETENTION_MS, 0))
+    driver.run(CreateQueue(QueueName(ACCOUNT, "elsewhere", "a-3"), {}, {}, RULES, 0))
 
     def listed(prefix: str, after: str, limit: int) -> list[str]:
         records = driver.run(ListQueues(ACCOUNT, REGION, prefix, after, limit))

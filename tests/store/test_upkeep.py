@@ -2,7 +2,13 @@
 
 import pytest
 
-from stanchion.store.contract import DeleteQueue, QueueDeletedRecently, UpdateQueue, Upkeep
+from stanchion.store.contract import (
+    DeleteQueue,
+    QueueDeletedRecently,
+    QueueRules,
+    UpdateQueue,
+    Upkeep,
+)
 from stanchion.store.sqlite import SqliteStore, expiry, upkeep
 from tests.store.driver import Driver, create_queue
 
@@ -17,7 +23,7 @@ def test_a_step_is_bounded(driver: Driver) -> None:
     queue = driver.create()
     driver.send(queue.id, *["m"] * 25)
     driver.purge(queue.id)
-    assert driver.run(Upkeep(limit=10)) is True
+    assert driver.run(Upkeep(limit=10)) == 0
     assert rows(driver, "message") == 15
     assert driver.upkeep(limit=10) == 3
     assert rows(driver, "message") == rows(driver, "message_body") == 0
@@ -31,7 +37,7 @@ def test_a_step_is_bounded_in_bytes(driver: Driver, monkeypatch: pytest.MonkeyPa
         driver.send(queue.id, *["x" * 1000] * 7)
     driver.purge(purged.id)
     driver.wait(60_000)
-    assert driver.run(Upkeep()) is True
+    assert driver.run(Upkeep()) == 0
     assert rows(driver, "message") == 8
     driver.upkeep()
     assert rows(driver, "message") == rows(driver, "message_body") == 0
@@ -78,7 +84,7 @@ def test_many_dead_messages_take_several_steps(driver: Driver) -> None:
     driver.wait(10)
     driver.send(queue.id, *["later"] * 5)
     driver.wait(59_990)
-    assert driver.run(Upkeep(limit=10)) is True
+    assert driver.run(Upkeep(limit=10)) == 0
     assert rows(driver, "message") == 90
     driver.upkeep(limit=10)
     assert rows(driver, "message") == 5
@@ -91,7 +97,7 @@ def test_shortened_retention_is_looked_at_soon(driver: Driver) -> None:
     queue = driver.create(retention_ms=86_400_000)
     driver.send(queue.id, "a")
     driver.wait(60_000)
-    driver.run(UpdateQueue(queue.id, 1, {}, {}, 60_000))
+    driver.run(UpdateQueue(queue.id, 1, {}, {}, QueueRules(60_000)))
     driver.upkeep()
     assert rows(driver, "message") == 0
 
@@ -118,7 +124,7 @@ def test_past_seconds_are_forgotten(driver: Driver) -> None:
         driver.claim(queue.id, visibility_ms=1000)
         driver.wait(1000)
     assert rows(driver, "tally") == 5
-    driver.wait(70_000)
+    driver.wait(1_000_000)
     driver.upkeep()
     assert rows(driver, "tally") == 0
 

@@ -20,6 +20,7 @@ from stanchion.store.contract import (
     Command,
     Flush,
     Send,
+    SendFifo,
     Store,
     StoreBroken,
     StoreBusy,
@@ -132,7 +133,7 @@ class Batcher:
         """
         if self._refusal is not None:
             raise type(self._refusal)(*self._refusal.args)
-        size_bytes = _size_bytes(command) if type(command) is Send else 0
+        size_bytes = _size_bytes(command) if isinstance(command, Send | SendFifo) else 0
         if (
             len(self._waiting) >= _WAITING_COMMANDS_MAX
             or self._waiting_bytes + size_bytes > _WAITING_BYTES_MAX
@@ -241,5 +242,5 @@ class Batcher:
         self._writer.close()
 
 
-def _size_bytes(command: Send) -> int:
+def _size_bytes(command: Send | SendFifo) -> int:
     return sum(len(message.body) + len(message.attributes) for message in command.messages)

@@ -51,6 +51,21 @@ class QueueRecord(Struct, frozen=True):
     modified_at_ms: int
 
 
+class QueueRules(Struct, frozen=True, gc=False):
+    """What of a queue's attributes the store itself acts on; the rest it only keeps."""
+
+    retention_ms: int
+    """Applies to messages already queued."""
+    is_fifo: bool = False
+    """Never changes."""
+    delay_ms: int = 0
+    """FIFO queues only, where the queue's delay applies to messages already queued too."""
+    dead_letter_queue: QueueName | None = None
+    """Where messages go that are exhausted. If there is no such queue they stay deliverable."""
+    receive_count_max: int = 0
+    """A message received this often is exhausted when it would next come into view."""
+
+
 class CreateQueue(
     Command["QueueCreated | QueueExists | QueueDeletedRecently"], frozen=True, gc=False
 ):
@@ -63,7 +78,7 @@ class CreateQueue(
     name: QueueName
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
-    retention_ms: int
+    rules: QueueRules
     quarantine_ms: int
 
 
@@ -89,14 +104,14 @@ class UpdateQueue(Command[QueueRecord | None], frozen=True, gc=False):
     """Replace a queue's attributes and tags, if it is still at the version that was read.
 
     Answer: the new `QueueRecord`, or None when the queue is gone or has changed since: read it
-    again and decide again. `retention_ms` applies to messages already queued.
+    again and decide again.
     """
 
     queue_id: int
     version: int
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
-    retention_ms: int
+    rules: QueueRules
 
 
 class DeleteQueue(Command[bool], frozen=True, gc=False):
@@ -114,6 +129,17 @@ class ListQueues(Command[Sequence[QueueRecord]], frozen=True, gc=False):
     account_id: str
     region: str
     prefix: str
+    after: str
+    limit: int
+
+
+class ListDeadLetterSources(Command[Sequence[QueueRecord]], frozen=True, gc=False):
+    """Answer: at most `limit` `QueueRecord`s in the order of their names.
+
+    Of the queues whose `QueueRules.dead_letter_queue` is `target`, with names after `after`.
+    """
+
+    target: QueueName
     after: str
     limit: int
 
@@ -158,14 +184,43 @@ class NewMessage(Struct, frozen=True, gc=False):
     sender_id: str
     delay_ms: int
     group_id: str | None = None
+    """FIFO: the order is kept inside a group. Standard: the tenant, for fairness."""
     trace_header: str | None = None
+    deduplication_id: str | None = None
+    """FIFO queues only, and always there."""
 
 
 class Send(Command[bool], frozen=True, gc=False):
-    """Append messages to a queue, all or none. Answer: whether the queue was there."""
+    """Append messages to a standard queue, all or none. Answer: whether the queue was there."""
 
     queue_id: int
     messages: tuple[NewMessage, ...]
+
+
+DEDUPLICATION_MAX_MS = 300_000
+"""No deduplication window is longer."""
+
+
+class SendFifo(Command["tuple[SentFifo, ...] | None"], frozen=True, gc=False):
+    """Append messages to a FIFO queue in order, all or none, each once in five minutes.
+
+    A message whose deduplication id was accepted less than `deduplication_ms` ago is not appended;
+    it is answered with what was sent then. The window starts with the first acceptance, survives
+    receives, deletes, purges and restarts, and is not extended by repeats.
+
+    Answer: a `SentFifo` for each message, or None when the queue is gone.
+    """
+
+    queue_id: int
+    messages: tuple[NewMessage, ...]
+    by_group: bool
+    """Whether each group has deduplication ids of its own."""
+    deduplication_ms: int = DEDUPLICATION_MAX_MS
+
+
+class SentFifo(NamedTuple):
+    message_id: str
+    sequence: int
 
 
 class Claim(Command["Claimed | None"], frozen=True, gc=False):
@@ -179,6 +234,31 @@ class Claim(Command["Claimed | None"], frozen=True, gc=False):
     visibility_ms: int
     in_flight_max: int
     """With this many in flight already, nothing is taken and `Claimed.at_capacity` is true."""
+
+
+ATTEMPT_MAX_MS = 300_000
+"""No receive attempt can be repeated for longer."""
+
+
+class ClaimFifo(Command["Claimed | None"], frozen=True, gc=False):
+    """As `Claim`, for a FIFO queue: in order inside each group, oldest ready group first.
+
+    A group with a message in flight, or whose first message is delayed, gives nothing. As many
+    messages as possible come from one group, ten at most, then from the next. At capacity nothing
+    is taken.
+
+    With an attempt id that was first used less than `attempt_ms` ago, the same messages are handed
+    out under the same leases, hidden anew from now on, as long as none of them has been deleted,
+    changed, received again, or come into view since; else it is an ordinary claim. An attempt that
+    found nothing has not been used.
+    """
+
+    queue_id: int
+    limit: int
+    visibility_ms: int
+    in_flight_max: int
+    attempt_id: str | None = None
+    attempt_ms: int = ATTEMPT_MAX_MS
 
 
 class Lease(NamedTuple):
@@ -202,11 +282,15 @@ class ClaimedMessage(Struct, frozen=True, gc=False):
     first_received_at_ms: int
     group_id: str | None
     trace_header: str | None
+    deduplication_id: str | None = None
+    dead_letter_source: QueueName | None = None
+    """The queue that this message was moved from because it was exhausted there."""
 
 
 class Claimed(Struct, frozen=True, gc=False):
     messages: tuple[ClaimedMessage, ...]
     received_at_ms: int
+    """A repeated attempt has the instant of the first."""
     next_visible_at_ms: int | None
     """When empty: when to look again, None if only a new message can change anything.
 
@@ -215,11 +299,15 @@ class Claimed(Struct, frozen=True, gc=False):
     at_capacity: bool = False
 
 
-class Delete(Command[tuple[bool, ...] | None], frozen=True, gc=False):
-    """Delete leased messages, in the visibility window or after it.
+DeleteOutcome = Literal["deleted", "absent", "superseded", "expired"]
+"""`superseded`: it was received again since. `expired`: a FIFO lease whose window has ended."""
 
-    Answer: None when the queue is gone, else for each lease whether it was current and the message
-    is now gone. A message that was received again since stays.
+
+class Delete(Command[tuple[DeleteOutcome, ...] | None], frozen=True, gc=False):
+    """Delete leased messages: on a standard queue in the visibility window or after it.
+
+    Answer: None when the queue is gone, else an outcome for each lease. Only `deleted` changes
+    anything.
     """
 
     queue_id: int
@@ -229,8 +317,9 @@ class Delete(Command[tuple[bool, ...] | None], frozen=True, gc=False):
 class ChangeVisibility(Command[tuple[bool, ...] | None], frozen=True, gc=False):
     """Let leased messages come into view `visibility_ms` from now (0: at once).
 
-    Answer: None when the queue is gone, else for each lease whether it was current. A lease whose
-    window has ended is current as long as nobody has received the message again.
+    Answer: None when the queue is gone, else for each lease whether it was current. On a standard
+    queue a lease whose window has ended is current until somebody receives the message again; on a
+    FIFO queue it is not.
     """
 
     queue_id: int
@@ -276,10 +365,11 @@ class GetSecret(Command[bytes], frozen=True, gc=False):
     name: str
 
 
-class Upkeep(Command[bool], frozen=True, gc=False):
-    """One bounded step of background work: expire messages, drop purged rows, forget old names.
+class Upkeep(Command[int], frozen=True, gc=False):
+    """One bounded step of background work.
 
-    Answer: whether there is more to do right now.
+    Expire messages, move exhausted ones to dead-letter queues, do the work of move tasks, drop
+    purged rows, forget old names. Answer: in how many ms there is more to do; 0 for right now.
     """
 
     limit: int = 1000

@@ -5,6 +5,9 @@ many do: delayed ones (never received) and those in flight apart. Seconds to com
 it; the current second is counted through the index, because some of its messages are in view
 already. What is left of the total is visible. More than a thousand in the current second are taken
 to be spread evenly over it.
+
+On FIFO queues, messages that were never received have the second in which they were sent instead;
+those sent no longer ago than the queue's delay are the delayed ones, so the delay may change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,38 +32,42 @@ def count(tx: Transaction, commands: Sequence[CountMessages]) -> Iterator[Messag
         if place is None:
             yield None
             continue
-        expiry.sweep(tx, place.backlog, place.retention_ms, _SWEEP_MESSAGES_MAX)
+        expiry.sweep(tx, place, _SWEEP_MESSAGES_MAX)
         yield _counts(tx, place)
 
 
 def _counts(tx: Transaction, place: Place) -> MessageCounts:
     total = tx.messages(place)
-    delayed, in_flight = _invisible_this_second(tx, place.backlog)
-    delayed += _invisible_later(tx, place.backlog, received=False)
-    in_flight += _invisible_later(tx, place.backlog, received=True)
+    in_flight = _in_flight(tx, place)
+    # On a FIFO queue a delay counts from the sending, whatever the delay was then.
+    since_ms = tx.now_ms - place.delay_ms if place.is_fifo else tx.now_ms
+    delayed = _after(tx, place.backlog, False, since_ms)
     return MessageCounts(max(0, total - delayed - in_flight), in_flight, delayed)
 
 
-def _invisible_this_second(tx: Transaction, backlog: int) -> tuple[int, int]:
-    """Delayed and in-flight messages that come into view before this second is over."""
-    second = -(-tx.now_ms // 1000)
-    parameters = (backlog, tx.now_ms, second * 1000, _COUNTED_ONE_BY_ONE_MAX + 1)
+def _in_flight(tx: Transaction, place: Place) -> int:
+    return _after(tx, place.backlog, True, tx.now_ms)
+
+
+def _after(tx: Transaction, backlog: int, received: bool, instant_ms: int) -> int:
+    """How many messages, received before or not, have an instant of their own after this one."""
+    second = -(-instant_ms // 1000)
+    later: int = tx.execute(_TALLY_AFTER, (backlog, received, second)).fetchone()[0]
+    if second * 1000 == instant_ms:
+        return later
+    return later + _in_second_after(tx, backlog, received, instant_ms)
+
+
+def _in_second_after(tx: Transaction, backlog: int, received: bool, instant_ms: int) -> int:
+    """The same, of those whose instant is in the same second."""
+    second = -(-instant_ms // 1000)
+    parameters = (backlog, instant_ms, second * 1000, _COUNTED_ONE_BY_ONE_MAX + 1)
     rows = tx.execute(_RECEIVED_AMONG_INVISIBLE, parameters).fetchall()
     if len(rows) <= _COUNTED_ONE_BY_ONE_MAX:
-        in_flight = sum(received for (received,) in rows)
-        return len(rows) - in_flight, in_flight
-    ms_left = second * 1000 - tx.now_ms
-    delayed, in_flight = (
-        tx.execute(_TALLY_OF, (backlog, received, second)).fetchone()[0] * ms_left // 1000
-        for received in (0, 1)
-    )
-    return delayed, in_flight
-
-
-def _invisible_later(tx: Transaction, backlog: int, received: bool) -> int:
-    second = -(-tx.now_ms // 1000)
-    messages: int = tx.execute(_TALLY_AFTER, (backlog, received, second)).fetchone()[0]
-    return messages
+        return sum(was_received == received for (was_received,) in rows)
+    ms_left = second * 1000 - instant_ms
+    total: int = tx.execute(_TALLY_OF, (backlog, received, second)).fetchone()[0]
+    return total * ms_left // 1000
 
 
 def in_flight_room(tx: Transaction, place: Place, in_flight_max: int, wanted: int) -> int:
@@ -75,8 +82,7 @@ def in_flight_room(tx: Transaction, place: Place, in_flight_max: int, wanted: in
     bound = bounds.get(place.backlog)
     if bound is None or bound + wanted > in_flight_max:
         tx.write_counts()
-        bound = _invisible_this_second(tx, place.backlog)[1]
-        bound += _invisible_later(tx, place.backlog, received=True)
+        bound = _in_flight(tx, place)
         if len(bounds) >= _BOUNDS_MAX:
             bounds.clear()
         bounds[place.backlog] = bound

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from stanchion.store.contract import (
     ChangeVisibility,
     Claim,
+    ClaimFifo,
     Command,
     CountMessages,
     CreateQueue,
@@ -26,9 +27,11 @@ from stanchion.store.contract import (
     GetQueue,
     GetRootKey,
     GetSecret,
+    ListDeadLetterSources,
     ListQueues,
     PurgeQueue,
     Send,
+    SendFifo,
     SetRootKey,
     StoreBroken,
     StoreError,
@@ -37,7 +40,17 @@ from stanchion.store.contract import (
     Upkeep,
     Wake,
 )
-from stanchion.store.sqlite import accounts, counts, database, messages, queues, upkeep
+from stanchion.store.moves import CancelMove, ListMoves, StartMove
+from stanchion.store.sqlite import (
+    accounts,
+    counts,
+    database,
+    fifo,
+    messages,
+    moves,
+    queues,
+    upkeep,
+)
 from stanchion.store.sqlite import sequence as sequences
 from stanchion.store.sqlite.checkpoint import Checkpointer
 from stanchion.store.sqlite.files import OwnerLock, Reserve, create, make_directory
@@ -54,16 +67,24 @@ _KINDS: tuple[tuple[type[Command[Any]], Callable[..., Any]], ...] = (
     (Delete, messages.delete),
     (ChangeVisibility, messages.change_visibility),
     (Send, messages.send),
+    (SendFifo, fifo.send),
     (Claim, messages.claim),
+    (ClaimFifo, fifo.claim),
+    (StartMove, moves.start_moves),
+    (CancelMove, moves.cancel_moves),
     (Upkeep, upkeep.upkeep),
+    (ListMoves, moves.list_moves),
     (CountMessages, counts.count),
     (GetQueue, queues.get_queues),
     (ListQueues, queues.list_queues),
+    (ListDeadLetterSources, queues.list_dead_letter_sources),
     (SetRootKey, accounts.set_root_keys),
     (GetAccessKey, accounts.get_access_keys),
     (GetRootKey, accounts.get_root_keys),
     (GetSecret, accounts.get_secrets),
 )
+
+_SENDS = (Send, SendFifo)
 
 _READ_META = statement("read_meta")
 _WRITE_META = statement("write_meta")
@@ -87,7 +108,7 @@ class SqliteStore:
         self._connection = connection
         self._directory = directory
         self._sequence = sequences.Sequence(connection)
-        self._resources = Resources(self._sequence, entropy, {}, lambda: self._is_full)
+        self._resources = Resources(self._sequence, entropy, {}, {}, lambda: self._is_full)
         self._latest_ms = self._read_latest_ms()
         self._latest_written_ms = 0
         self._is_full = False
@@ -170,6 +191,7 @@ class SqliteStore:
         self._sequence.rolled_back()
         self._latest_written_ms = 0
         self._resources.in_flight_bounds.clear()
+        self._resources.fairness.clear()
 
     def _recover(self, commands: Sequence[Command[Any]], now_ms: int, error: Exception) -> Flush:
         fault = _fault(error)
@@ -205,10 +227,12 @@ class SqliteStore:
         return not self._is_full
 
     def _execute_without_sends(self, commands: Sequence[Command[Any]], now_ms: int) -> Flush:
-        flush = self._attempt([c for c in commands if type(c) is not Send], now_ms)
+        is_send = [type(command) in _SENDS for command in commands]
+        others = [c for c, sends in zip(commands, is_send, strict=True) if not sends]
+        flush = self._attempt(others, now_ms)
         rest = iter(flush.answers)
         full = StoreFull("there is no space left for messages")
-        answers = [full if type(command) is Send else next(rest) for command in commands]
+        answers = [full if sends else next(rest) for sends in is_send]
         return Flush(answers, flush.wakes)
 
     def maintain(self) -> None:

@@ -12,6 +12,7 @@ from stanchion.store.contract import (
     CreateQueue,
     DeleteQueue,
     GetQueue,
+    ListDeadLetterSources,
     ListQueues,
     PurgeOutcome,
     PurgeQueue,
@@ -20,14 +21,16 @@ from stanchion.store.contract import (
     QueueExists,
     QueueName,
     QueueRecord,
+    QueueRules,
     UpdateQueue,
 )
 from stanchion.store.sqlite.statements import statement
-from stanchion.store.sqlite.transaction import Transaction
+from stanchion.store.sqlite.transaction import EVERYBODY, Transaction
 
 _QUEUE_BY_ID = statement("queue_by_id")
 _QUEUE_BY_NAME = statement("queue_by_name")
 _QUEUES_BY_PREFIX = statement("queues_by_prefix")
+_QUEUES_BY_DEAD_LETTER_QUEUE = statement("queues_by_dead_letter_queue")
 _QUEUE_DELETED_AT = statement("queue_deleted_at")
 _INSERT_QUEUE = statement("insert_queue")
 _INSERT_BACKLOG = statement("insert_backlog")
@@ -83,13 +86,18 @@ def _is_quarantined(tx: Transaction, command: CreateQueue) -> bool:
 def _create(tx: Transaction, command: CreateQueue) -> QueueRecord:
     tx.execute(_FORGET_DELETED_QUEUE, command.name)
     attributes, tags = _encode(command.attributes), _encode(command.tags)
-    parameters = (*command.name, attributes, tags, command.retention_ms, tx.now_ms, tx.now_ms)
+    parameters = (*command.name, attributes, tags, *_columns(command.rules), tx.now_ms)
     queue_id = tx.execute(_INSERT_QUEUE, parameters).lastrowid
     assert queue_id is not None
     _give_backlog(tx, queue_id)
     record = _by_id(tx, queue_id)
     assert record is not None
     return record
+
+
+def _columns(rules: QueueRules) -> tuple[object, ...]:
+    target = rules.dead_letter_queue or (None, None, None)
+    return rules.retention_ms, rules.is_fifo, rules.delay_ms, *target, rules.receive_count_max
 
 
 def _give_backlog(tx: Transaction, queue_id: int) -> None:
@@ -113,13 +121,23 @@ def list_queues(tx: Transaction, commands: Sequence[ListQueues]) -> Iterator[Seq
         yield [_record(row) for row in tx.execute(_QUEUES_BY_PREFIX, parameters)]
 
 
+def list_dead_letter_sources(
+    tx: Transaction, commands: Sequence[ListDeadLetterSources]
+) -> Iterator[Sequence[QueueRecord]]:
+    for c in commands:
+        parameters = (*c.target, c.after, c.limit)
+        yield [_record(row) for row in tx.execute(_QUEUES_BY_DEAD_LETTER_QUEUE, parameters)]
+
+
 def update_queues(tx: Transaction, commands: Sequence[UpdateQueue]) -> Iterator[QueueRecord | None]:
     for c in commands:
         attributes, tags = _encode(c.attributes), _encode(c.tags)
-        parameters = (c.queue_id, c.version, attributes, tags, c.retention_ms, tx.now_ms)
+        parameters = (c.queue_id, c.version, attributes, tags, *_columns(c.rules), tx.now_ms)
         if tx.execute(_UPDATE_QUEUE, parameters).rowcount:
             # A shorter retention may have ended for messages that were safe a moment ago.
             tx.execute(_CHECK_BACKLOG_NOW, (c.queue_id, tx.now_ms))
+            # Or a shorter delay has ended.
+            tx.add_wake(c.queue_id, tx.now_ms, EVERYBODY)
             yield _by_id(tx, c.queue_id)
         else:
             yield None

@@ -36,7 +36,7 @@ class RowsStatement:
     def __init__(self, name: str) -> None:
         text = statement(name)
         head, _, tail = text.partition("{rows}")
-        row = head[head.rindex("(") :]
+        row = head[head.index("VALUES ") + len("VALUES ") :]
         self.columns = row.count("?")
         self._texts = {size: head + (", " + row) * (size - 1) + tail for size in self.SIZES}
 

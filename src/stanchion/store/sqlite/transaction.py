@@ -12,20 +12,44 @@ from typing import NamedTuple
 from stanchion.store.contract import Wake
 from stanchion.store.sqlite.sequence import Sequence
 from stanchion.store.sqlite.statements import RowsStatement, statement
+from stanchion.store.sqlite.tenants import Fairness
 
 _QUEUE_PLACE = statement("queue_place")
 _BACKLOG_MESSAGES = statement("backlog_messages")
 _ADD_TO_BACKLOG = statement("add_to_backlog")
 _ADD_TO_TALLY = RowsStatement("add_to_tally")
 
+DELAY_MAX_MS = 900_000
+"""No queue's delay is longer."""
+NEVER = 1 << 62
+"""No receive count gets there."""
+EVERYBODY = 1 << 30
+"""So many messages come into view, for all we know: wakes every waiter."""
+
 
 class Place(NamedTuple):
-    """Where a queue's messages are."""
+    """Where a queue's messages are, and the rules that hold for them."""
 
+    queue_id: int
     backlog: int
     retention_ms: int
     messages: int
     """How many there were when the transaction began."""
+    check_at_ms: int | None
+    """No message expires before this instant, as of when the transaction began."""
+    is_fifo: int
+    delay_ms: int
+    """Of a FIFO queue."""
+    receive_count_max: int
+    dead_letter_queue_id: int | None
+    """The queue for exhausted messages, if there is one and it exists."""
+    has_noisy_tenants: int
+    """Of a standard queue: whether there are lanes other than the ordinary ones."""
+
+    @property
+    def exhausted_at(self) -> int:
+        """A message received so often is exhausted; beyond reach if there is nowhere to go."""
+        return NEVER if self.dead_letter_queue_id is None else self.receive_count_max
 
 
 class Resources(NamedTuple):
@@ -35,6 +59,8 @@ class Resources(NamedTuple):
     entropy: Callable[[int], bytes]
     in_flight_bounds: dict[int, int]
     """By backlog: at least as many as are in flight; see `counts.in_flight_room`."""
+    fairness: dict[int, Fairness]
+    """By backlog: what is known of its tenants; see `fair`."""
     give_space_back: Callable[[], bool]
     """Whether free pages should be returned to the file system at once."""
 
@@ -81,11 +107,18 @@ class Transaction:
         self._messages[backlog] = self._messages.get(backlog, 0) + messages
 
     def add_invisible(
-        self, backlog: int, received: bool, visible_at_ms: int, messages: int
+        self, place: Place, received: bool, visible_at_ms: int, messages: int
     ) -> None:
-        """Count messages that come into view at an instant; nothing if that is not to come."""
-        if visible_at_ms > self.now_ms:
-            key = (backlog, int(received), -(-visible_at_ms // 1000))
+        """Count messages that come into view at an instant; nothing if that is not to come.
+
+        Messages of a FIFO queue that were never received are counted by the instant at which they
+        were sent, for as long as the queue's delay, whatever it may become, can matter.
+        """
+        since_ms = self.now_ms
+        if place.is_fifo and not received:
+            since_ms -= DELAY_MAX_MS
+        if visible_at_ms > since_ms:
+            key = (place.backlog, int(received), -(-visible_at_ms // 1000))
             self._tally[key] = self._tally.get(key, 0) + messages
 
     def add_wake(self, queue_id: int, visible_at_ms: int, messages: int) -> None:

@@ -31,12 +31,22 @@ CREATE TABLE queue (
     attributes BLOB NOT NULL,
     tags BLOB NOT NULL,
     retention_ms INTEGER NOT NULL,
+    is_fifo INTEGER NOT NULL,
+    delay_ms INTEGER NOT NULL,
+    dead_letter_account_id TEXT,
+    dead_letter_region TEXT,
+    dead_letter_name TEXT,
+    receive_count_max INTEGER NOT NULL,
     backlog INTEGER NOT NULL,
     purged_at_ms INTEGER,
     created_at_ms INTEGER NOT NULL,
     modified_at_ms INTEGER NOT NULL,
     UNIQUE (account_id, region, name)
 );
+
+CREATE INDEX queue_by_dead_letter_queue
+ON queue (dead_letter_account_id, dead_letter_region, dead_letter_name, name)
+WHERE dead_letter_name IS NOT NULL;
 
 CREATE TABLE deleted_queue (
     account_id TEXT NOT NULL,
@@ -68,10 +78,19 @@ CREATE TABLE message (
     visible_at_ms INTEGER NOT NULL,
     receive_count INTEGER NOT NULL DEFAULT 0,
     first_received_at_ms INTEGER,
+    -- 0: ordinary. 1: exhausted, for the dead-letter queue. From 2 on: one for each noisy tenant.
+    lane INTEGER NOT NULL DEFAULT 0,
+    -- The row of fifo_group; null on standard queues.
+    group_key INTEGER,
+    -- The queue that an exhausted message was moved from, as JSON: account, region, name.
+    dead_letter_source TEXT,
     PRIMARY KEY (backlog, sequence)
 ) WITHOUT ROWID;
 
-CREATE INDEX message_by_visibility ON message (backlog, visible_at_ms, sequence);
+CREATE INDEX message_by_visibility ON message (backlog, lane, visible_at_ms, sequence);
+CREATE INDEX message_by_group ON message (backlog, group_key, sequence)
+WHERE group_key IS NOT NULL;
+CREATE INDEX message_exhausted ON message (visible_at_ms, backlog, sequence) WHERE lane = 1;
 
 -- The part that never changes. The body comes last, so that reading the rest skips its pages.
 CREATE TABLE message_body (
@@ -81,6 +100,7 @@ CREATE TABLE message_body (
     body_md5 TEXT NOT NULL,
     sender_id TEXT NOT NULL,
     group_id TEXT,
+    deduplication_id TEXT,
     trace_header TEXT,
     attributes BLOB NOT NULL,
     body BLOB NOT NULL
@@ -97,3 +117,70 @@ CREATE TABLE tally (
 ) WITHOUT ROWID;
 
 CREATE INDEX tally_by_bucket ON tally (bucket_s);
+
+-- A group of a FIFO queue that has messages. Fresh: its first message was never received, and
+-- ready_at_ms is when that was sent; the queue's delay is added when groups are looked for. Returned:
+-- ready_at_ms is when the last of its messages in flight comes, or came, back into view.
+CREATE TABLE fifo_group (
+    key INTEGER PRIMARY KEY,
+    backlog INTEGER NOT NULL,
+    group_id TEXT NOT NULL,
+    is_returned INTEGER NOT NULL,
+    ready_at_ms INTEGER NOT NULL,
+    UNIQUE (backlog, group_id)
+);
+
+CREATE INDEX fifo_group_by_ready ON fifo_group (backlog, is_returned, ready_at_ms, key);
+
+-- What was accepted in the last minutes, by queue: it outlives messages, backlogs and restarts.
+-- The sequence number is that of the message, so the oldest entries are the first ones.
+CREATE TABLE deduplication (
+    sequence INTEGER PRIMARY KEY,
+    queue_id INTEGER NOT NULL,
+    group_id TEXT NOT NULL,
+    deduplication_id TEXT NOT NULL,
+    accepted_at_ms INTEGER NOT NULL,
+    message_id TEXT NOT NULL,
+    UNIQUE (queue_id, group_id, deduplication_id)
+);
+
+CREATE TABLE receive_attempt (
+    number INTEGER PRIMARY KEY,
+    queue_id INTEGER NOT NULL,
+    attempt_id TEXT NOT NULL,
+    attempted_at_ms INTEGER NOT NULL,
+    -- As JSON: when the leases end, and each lease.
+    leases TEXT NOT NULL,
+    UNIQUE (queue_id, attempt_id)
+);
+
+CREATE TABLE noisy_tenant (
+    backlog INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    group_id TEXT NOT NULL,
+    last_sent_at_ms INTEGER NOT NULL,
+    PRIMARY KEY (backlog, lane),
+    UNIQUE (backlog, group_id)
+) WITHOUT ROWID;
+
+CREATE TABLE move_task (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id TEXT NOT NULL UNIQUE,
+    account_id TEXT NOT NULL,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    destination TEXT,
+    messages_per_s INTEGER,
+    status TEXT NOT NULL,
+    started_at_ms INTEGER NOT NULL,
+    -- The instant of the next step.
+    due_at_ms INTEGER NOT NULL,
+    moved INTEGER NOT NULL,
+    to_move INTEGER NOT NULL,
+    failure TEXT
+);
+
+CREATE INDEX move_task_by_source ON move_task (account_id, region, name, number);
+CREATE INDEX move_task_active ON move_task (account_id, number)
+WHERE status IN ('RUNNING', 'CANCELLING');
+CREATE INDEX move_task_by_due ON move_task (due_at_ms) WHERE status IN ('RUNNING', 'CANCELLING');
