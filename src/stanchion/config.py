@@ -51,6 +51,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     purge_interval_s: Seconds = 60
     in_flight_max: Count = 120_000
     """Messages of one standard queue that may be received and not yet deleted."""
+    fifo_quotas: bool = False
+    """Whether FIFO queues are throttled where AWS throttles them."""
     connections_max: Count = 10_000
     header_timeout_s: WholeSeconds = 20
     """For a request's head to arrive, from its first byte."""

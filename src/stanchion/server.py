@@ -36,6 +36,7 @@ from stanchion.http.message import HttpResponse
 from stanchion.observe import logs
 from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
 from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.quotas import UNLIMITED, FifoQuotas
 from stanchion.sqs.receipts import Receipts
 from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.batcher import Batcher, WriterThread
@@ -53,7 +54,8 @@ from stanchion.store.sqlite import SqliteStore
 EXIT_BROKEN = 70
 """The store failed under way: EX_SOFTWARE, so that a supervisor starts the server again."""
 
-UPKEEP_INTERVAL_S = 5.0
+UPKEEP_INTERVAL_S = 1.0
+"""Upkeep says when there is more to do, but a command may bring that forward."""
 UPKEEP_PAUSE_S = 0.01
 BROKEN_DRAIN_TIMEOUT_S = 1.0
 
@@ -220,6 +222,7 @@ async def _service(
             purge_interval_s=settings.purge_interval_s,
             in_flight_max=settings.in_flight_max,
         ),
+        quotas=FifoQuotas(clock) if settings.fifo_quotas else UNLIMITED,
     )
 
 
@@ -240,16 +243,16 @@ def _drain_timeout_s(settings: Settings, outcome: asyncio.Future[int]) -> float:
 
 async def _until(outcome: asyncio.Future[int], batcher: Batcher) -> int:
     """Keep the store in order until the process is to end. Answer: its exit code."""
-    is_behind = False
+    pause_s = UPKEEP_INTERVAL_S
     while not outcome.done():
-        pause_s = UPKEEP_PAUSE_S if is_behind else UPKEEP_INTERVAL_S
         await asyncio.wait([outcome], timeout=pause_s)
         if outcome.done():
             break
         try:
-            is_behind = await batcher.run(Upkeep())
+            more_in_ms = await batcher.run(Upkeep())
+            pause_s = min(max(UPKEEP_PAUSE_S, more_in_ms / 1000), UPKEEP_INTERVAL_S)
         except StoreError as error:
-            is_behind = False
+            pause_s = UPKEEP_INTERVAL_S
             logs.event("upkeep failed", logs.WARNING, error=error)
     return outcome.result()
 

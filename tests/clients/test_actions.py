@@ -1,41 +1,16 @@
 """Every action through an official client: one body, run over AWS JSON and over AWS Query."""
 
-import json
-import os
 import time
 import uuid
-from collections.abc import Callable
 from hashlib import md5
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.clients.calls import ACCOUNT, QUERY, fails, missing_text, receive
 from tests.clients.conftest import PURGE_INTERVAL_S, QUARANTINE_S
 
-QUERY = os.environ.get("STANCHION_CLIENT") == "query"
-ACCOUNT = "000000000000"
 TEXT = "line\r\nnext\ttab <&>\"' é ✓ \U0001f600"
-
-
-def fails(call: Callable[[], Any], code: str, status: int = 400, text: str = "") -> None:
-    """The call fails with this legacy code, which both protocols report as `Error.Code`."""
-    with pytest.raises(ClientError) as caught:
-        call()
-    response = caught.value.response
-    assert response["Error"]["Code"] == code
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == status
-    assert text in response["Error"]["Message"]
-    assert uuid.UUID(response["ResponseMetadata"]["RequestId"])
-
-
-def missing_text() -> str:
-    return "The specified queue does not exist" + (" for this wsdl version." if QUERY else ".")
-
-
-def receive(sqs: Any, queue: str, **options: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = sqs.receive_message(QueueUrl=queue, **options).get("Messages", [])
-    return found
 
 
 # --- Queues ---------------------------------------------------------------------------------------
@@ -376,21 +351,3 @@ def test_fair_queue_groups_are_kept(sqs: Any, queue: str) -> None:
         sqs.send_message_batch(QueueUrl=queue, Entries=entries)
     (message,) = receive(sqs, queue, AttributeNames=["MessageGroupId"])
     assert message["Attributes"] == {"MessageGroupId": "tenant-1"}
-
-
-# --- What comes with another part -------------------------------------------------------------
-
-
-def test_what_is_not_there_yet_says_so(sqs: Any, queue: str) -> None:
-    arn = f"arn:aws:sqs:eu-west-1:{ACCOUNT}:{queue.rpartition('/')[2]}"
-    redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
-    calls: list[Callable[[], Any]] = [
-        lambda: sqs.create_queue(QueueName="q.fifo", Attributes={"FifoQueue": "true"}),
-        lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"RedrivePolicy": redrive}),
-        lambda: sqs.list_dead_letter_source_queues(QueueUrl=queue),
-        lambda: sqs.start_message_move_task(SourceArn=arn),
-        lambda: sqs.cancel_message_move_task(TaskHandle="x"),
-        lambda: sqs.list_message_move_tasks(SourceArn=arn),
-    ]
-    for call in calls:
-        fails(call, "AWS.SimpleQueueService.UnsupportedOperation")

@@ -4,7 +4,7 @@ Commands run at once, each in a transaction of its own, so that an action that d
 messages ends without an event loop.
 """
 
-from collections.abc import Awaitable, Coroutine, Generator, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from itertools import combinations, count
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Catalogue
 from stanchion.sqs.receipts import Receipts
 from stanchion.sqs.service import Limits, Sqs
-from stanchion.store.contract import Command, StoreError
+from stanchion.store.contract import Command, StoreError, Upkeep
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite import SqliteStore
 
@@ -56,16 +56,22 @@ class CountedIds:
 
 
 class InlineStore:
-    """A `StoreClient` that runs each command at once. `commands` is what it was asked to do."""
+    """A `StoreClient` that runs each command at once. `commands` is what it was asked to do.
+
+    A test may answer commands of some type itself, with a function in `answers`.
+    """
 
     def __init__(self, clock: TurnedClock, signals: QueueSignals) -> None:
         self.engine = SqliteStore.in_memory(entropy=lambda size: b"\x07" * size)
         self.commands: list[Command[Any]] = []
+        self.answers: dict[type[Command[Any]], Callable[[Any], Any]] = {}
         self._clock = clock
         self._signals = signals
 
     async def run(self, command: Command[Answer]) -> Answer:
         self.commands.append(command)
+        if answer_with := self.answers.get(type(command)):
+            return answer_with(command)  # type: ignore[no-any-return]
         flush = self.engine.execute([command], self._clock.now_ms())
         self._signals.notify(flush.wakes)
         (answer,) = flush.answers
@@ -110,6 +116,11 @@ class Service:
         """A queue with these attributes. Answer: its URL."""
         answer = self.do(CreateQueueRequest(queue_name=name, attributes=attributes))
         return str(answer.queue_url)
+
+    def upkeep(self) -> None:
+        """What the store does in the background, until there is nothing to do right now."""
+        while finish(self.store.run(Upkeep())) == 0:
+            pass
 
     def refuses(self, request: Struct, call: Call | None = None) -> ServiceError:
         """The error that a request is answered with."""

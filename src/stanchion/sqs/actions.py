@@ -4,28 +4,30 @@ It must never be importable with an action missing: a client would find out befo
 """
 
 from stanchion.sqs import (
+    dead_letters,
     leases,
     messages,
+    move_tasks,
     permissions,
     queue_attributes,
     queues,
     receive,
     registry,
     tags,
-    unsupported,
 )
 from stanchion.sqs.registry import ACTIONS
 
 __all__ = [
     "ACTIONS",
+    "dead_letters",
     "leases",
     "messages",
+    "move_tasks",
     "permissions",
     "queue_attributes",
     "queues",
     "receive",
     "tags",
-    "unsupported",
 ]
 
 if registry.missing():

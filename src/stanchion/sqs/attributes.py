@@ -10,15 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from msgspec import Struct
 
-from stanchion.model.sqs import (
-    InvalidAttributeName,
-    InvalidAttributeValue,
-    UnsupportedOperation,
-)
-from stanchion.sqs import limits, policy_document
+from stanchion.model.sqs import InvalidAttributeName, InvalidAttributeValue
+from stanchion.sqs import limits, policy_document, redrive
 from stanchion.sqs.tokens import echo
 from stanchion.sqs.urls import queue_arn
-from stanchion.store.contract import MessageCounts, QueueName, QueueRecord
+from stanchion.store.contract import MessageCounts, QueueName, QueueRecord, QueueRules
 
 Check = Callable[[str, QueueName], str | None]
 """Given a value and the queue's name, answers what is stored, or None when it is not acceptable."""
@@ -64,7 +60,8 @@ def apply(
     """The attributes of a queue after `supplied` are set; their names have been checked.
 
     Raises `InvalidAttributeValue` for a value out of range, `InvalidAttributeName` when both kinds
-    of encryption are asked for, `UnsupportedOperation`, and `OverLimit` for a policy's size.
+    of encryption are asked for, `InvalidParameterValue` for what a redrive policy says, and
+    `OverLimit` for a policy's size.
     """
     changed = dict(current)
     for name, value in supplied.items():
@@ -143,8 +140,21 @@ def effective_int(attributes: Mapping[str, str], name: str) -> int:
     return int(effective(attributes, name) or 0)
 
 
-def retention_ms(attributes: Mapping[str, str]) -> int:
-    return effective_int(attributes, "MessageRetentionPeriod") * 1000
+def is_fifo(attributes: Mapping[str, str]) -> bool:
+    return "FifoQueue" in attributes
+
+
+def rules_of(attributes: Mapping[str, str]) -> QueueRules:
+    """What the store is to act on. Whoever creates or updates a queue takes its rules from here."""
+    fifo = is_fifo(attributes)
+    redrive_policy = redrive.redrive_policy_of(attributes)
+    return QueueRules(
+        retention_ms=effective_int(attributes, "MessageRetentionPeriod") * 1000,
+        is_fifo=fifo,
+        delay_ms=effective_int(attributes, "DelaySeconds") * 1000 if fifo else 0,
+        dead_letter_queue=redrive_policy.target if redrive_policy else None,
+        receive_count_max=redrive_policy.receive_count_max if redrive_policy else 0,
+    )
 
 
 def requested_names(names: Iterable[str]) -> frozenset[str]:
@@ -174,7 +184,7 @@ def read_back(record: QueueRecord, names: frozenset[str], counts: MessageCounts)
 def _read(attribute: Attribute, record: QueueRecord, counts: MessageCounts) -> str | None:
     if attribute.read is not None:
         return attribute.read(record, counts)
-    if attribute.fifo_only and "FifoQueue" not in record.attributes:
+    if attribute.fifo_only and not is_fifo(record.attributes):
         return None
     return record.attributes.get(attribute.name, attribute.default)
 
@@ -208,10 +218,6 @@ def _check_kms_key(value: str, _: QueueName) -> str | None:
     return value if within and _KMS_KEY.fullmatch(value) else None
 
 
-def _check_redrive(_: str, __: QueueName) -> str | None:
-    raise UnsupportedOperation("Dead-letter queues are not supported by this version.")
-
-
 def _read_data_key_reuse(record: QueueRecord, _: MessageCounts) -> str | None:
     if "KmsMasterKeyId" not in record.attributes:
         return None
@@ -243,8 +249,8 @@ ATTRIBUTES: dict[str, Attribute] = {
         _integer("ReceiveMessageWaitTimeSeconds", 0, limits.RECEIVE_WAIT_S_MAX, 0),
         _integer("VisibilityTimeout", 0, limits.VISIBILITY_TIMEOUT_S_MAX, 30),
         Attribute("Policy", policy_document.normalise, removable=True),
-        Attribute("RedrivePolicy", _check_redrive, removable=True),
-        Attribute("RedriveAllowPolicy", _check_redrive, removable=True),
+        Attribute("RedrivePolicy", redrive.check_redrive_policy, removable=True),
+        Attribute("RedriveAllowPolicy", redrive.check_redrive_allow_policy, removable=True),
         Attribute("KmsMasterKeyId", _check_kms_key, removable=True),
         _integer(
             "KmsDataKeyReusePeriodSeconds",

@@ -12,7 +12,7 @@ from msgspec import Struct
 from stanchion.model.errors import AccessDenied
 from stanchion.model.sqs import QueueDoesNotExist
 from stanchion.sqs import limits
-from stanchion.sqs.attributes import effective_int, retention_ms
+from stanchion.sqs.attributes import effective, effective_int, is_fifo
 from stanchion.sqs.call import Call
 from stanchion.sqs.urls import QueueReference, queue_arn, queue_url, read_queue_url
 from stanchion.store.contract import GetQueue, QueueName, QueueRecord, StoreClient
@@ -25,31 +25,46 @@ class Queue(Struct, frozen=True, gc=False):
     name: QueueName
     arn: str
     delay_ms: int
+    """Of a message that says nothing; on a FIFO queue the store sees to the queue's delay."""
     visibility_timeout_ms: int
     receive_wait_s: int
     message_bytes_max: int
-    retention_ms: int
+    is_fifo: bool
+    deduplicates_content: bool
+    deduplicates_by_group: bool
+    has_high_throughput: bool
     record: QueueRecord
     """What the store holds; `record.version` says how new this view is."""
 
 
 def view_of(record: QueueRecord) -> Queue:
     attributes = record.attributes
+    fifo = is_fifo(attributes)
+    by_group = effective(attributes, "DeduplicationScope") == "messageGroup"
+    per_group = effective(attributes, "FifoThroughputLimit") == "perMessageGroupId"
     return Queue(
         id=record.id,
         name=record.name,
         arn=queue_arn(record.name),
-        delay_ms=effective_int(attributes, "DelaySeconds") * 1000,
+        delay_ms=0 if fifo else effective_int(attributes, "DelaySeconds") * 1000,
         visibility_timeout_ms=effective_int(attributes, "VisibilityTimeout") * 1000,
         receive_wait_s=effective_int(attributes, "ReceiveMessageWaitTimeSeconds"),
         message_bytes_max=effective_int(attributes, "MaximumMessageSize"),
-        retention_ms=retention_ms(attributes),
+        is_fifo=fifo,
+        deduplicates_content=effective(attributes, "ContentBasedDeduplication") == "true",
+        deduplicates_by_group=by_group,
+        has_high_throughput=by_group and per_group,
         record=record,
     )
 
 
 def does_not_exist() -> QueueDoesNotExist:
     return QueueDoesNotExist("The specified queue does not exist.")
+
+
+def denied(call: Call, account_id: str, name: str) -> AccessDenied:
+    url = queue_url(call.origin, QueueName(account_id, call.region, name))
+    return AccessDenied(f"Access to the resource {url} is denied.")
 
 
 class Catalogue:
@@ -87,7 +102,7 @@ class Catalogue:
         if reference.endpoint_region:
             reference.check_endpoint(call.region)
         if reference.account_id is not None and reference.account_id != account_id:
-            raise _denied(call, reference.account_id, reference.name)
+            raise denied(call, reference.account_id, reference.name)
         return account_id, call.region, reference.name
 
     def _refer(self, call: Call, queue_url: str | None) -> QueueReference:
@@ -154,8 +169,3 @@ def _is_newer(known: QueueRecord, record: QueueRecord) -> bool:
     if known.id == record.id:
         return known.version >= record.version
     return known.created_at_ms > record.created_at_ms
-
-
-def _denied(call: Call, account_id: str, name: str) -> AccessDenied:
-    url = queue_url(call.origin, QueueName(account_id, call.region, name))
-    return AccessDenied(f"Access to the resource {url} is denied.")

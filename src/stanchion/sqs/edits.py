@@ -4,16 +4,16 @@ An edit reads the queue, decides, and replaces what it read; when another edit g
 decides again on what is there now. Called by the actions that set attributes, tags and permissions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
 from stanchion.model.errors import ServiceUnavailable
 from stanchion.sqs import limits
-from stanchion.sqs.attributes import retention_ms
+from stanchion.sqs.attributes import rules_of
 from stanchion.sqs.call import Call
 from stanchion.sqs.service import Sqs
-from stanchion.store.contract import QueueRecord, UpdateQueue
+from stanchion.store.contract import QueueName, QueueRecord, UpdateQueue
 
 
 class Edited(Struct, frozen=True):
@@ -29,14 +29,24 @@ Decide = Callable[[QueueRecord], Edited | None]
 It may be called several times, so it must not remember anything.
 """
 
+Confirm = Callable[[QueueName, Edited], Awaitable[None]]
+"""A last check of what was decided that has to ask the store; raises when it fails."""
 
-async def edit(sqs: Sqs, call: Call, queue_url: str | None, decide: Decide) -> None:
+
+async def _agreed(name: QueueName, edited: Edited) -> None:
+    """Nothing else has to be checked."""
+
+
+async def edit(
+    sqs: Sqs, call: Call, queue_url: str | None, decide: Decide, confirm: Confirm = _agreed
+) -> None:
     """Raises what `decide` raises, and `QueueDoesNotExist` before anything is decided."""
     queue = await sqs.catalogue.resolve_latest(call, queue_url)
     for _ in range(limits.EDIT_ATTEMPTS_MAX):
         edited = decide(queue.record)
         if edited is None:
             return
+        await confirm(queue.name, edited)
         changed = await sqs.store.run(_update(queue.record, edited))
         if changed is not None:
             sqs.catalogue.put(changed)
@@ -51,5 +61,5 @@ def _update(record: QueueRecord, edited: Edited) -> UpdateQueue:
         version=record.version,
         attributes=edited.attributes,
         tags=edited.tags,
-        retention_ms=retention_ms(edited.attributes),
+        rules=rules_of(edited.attributes),
     )

@@ -1,10 +1,10 @@
 """DeleteMessage and ChangeMessageVisibility, with their batches: what a receipt handle is for.
 
 On a standard queue a handle stays good after its visibility window has ended, until the message is
-received again.
+received again. On a FIFO queue it ends with its window.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from stanchion.model.errors import InvalidParameterValue, MissingParameter, ServiceError
@@ -28,7 +28,7 @@ from stanchion.sqs.limits import VISIBILITY_TIMEOUT_S_MAX
 from stanchion.sqs.receipts import Receipt
 from stanchion.sqs.registry import action
 from stanchion.sqs.service import Sqs
-from stanchion.store.contract import ChangeVisibility, Delete, Lease
+from stanchion.store.contract import ChangeVisibility, Delete, DeleteOutcome, Lease
 
 AnyDelete = DeleteMessageRequest | DeleteMessageBatchRequestEntry
 AnyChange = ChangeMessageVisibilityRequest | ChangeMessageVisibilityBatchRequestEntry
@@ -41,11 +41,29 @@ Value = TypeVar("Value")
 
 @action
 async def delete_message(sqs: Sqs, call: Call, request: DeleteMessageRequest) -> None:
-    """Deleting twice is success, and so is a handle that a later receive has superseded."""
+    """Deleting twice is success.
+
+    So is a handle that a later receive has superseded, on a standard queue.
+    """
     queue = await sqs.catalogue.resolve(call, request.queue_url)
+    if queue.is_fifo:
+        sqs.quotas.take(queue, "DeleteMessage")
     lease = _receipt(sqs, queue, request).lease
-    if await sqs.store.run(Delete(queue.id, (lease,))) is None:
+    outcomes = await sqs.store.run(Delete(queue.id, (lease,)))
+    if outcomes is None:
         raise sqs.catalogue.gone(queue)
+    if queue.is_fifo and outcomes[0] in _TOO_LATE:
+        raise _expired(request)
+
+
+_TOO_LATE = frozenset[DeleteOutcome]({"expired", "superseded"})
+
+
+def _expired(entry: AnyDelete) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Value {tokens.echo(entry.receipt_handle or '')} for parameter ReceiptHandle is invalid. "
+        "Reason: The receipt handle has expired."
+    )
 
 
 @action
@@ -53,13 +71,22 @@ async def delete_message_batch(
     sqs: Sqs, call: Call, request: DeleteMessageBatchRequest
 ) -> DeleteMessageBatchResult:
     queue = await sqs.catalogue.resolve(call, request.queue_url)
+    if queue.is_fifo:
+        sqs.quotas.take(queue, "DeleteMessage")
     entries = batches.entries_of(request.entries, "DeleteMessage")
     good, failed = _sorted_out(entries, lambda entry: _receipt(sqs, queue, entry).lease)
-    if good and await sqs.store.run(Delete(queue.id, tuple(lease for _, lease in good))) is None:
+    outcomes: Sequence[DeleteOutcome] | None = ()
+    if good:
+        outcomes = await sqs.store.run(Delete(queue.id, tuple(lease for _, lease in good)))
+    if outcomes is None:
         raise sqs.catalogue.gone(queue)
-    return DeleteMessageBatchResult(
-        successful=[DeleteMessageBatchResultEntry(id=entry.id) for entry, _ in good], failed=failed
-    )
+    successful = []
+    for (entry, _), outcome in zip(good, outcomes, strict=True):
+        if queue.is_fifo and outcome in _TOO_LATE:
+            failed.append(batches.failure(entry, _expired(entry)))
+        else:
+            successful.append(DeleteMessageBatchResultEntry(id=entry.id))
+    return DeleteMessageBatchResult(successful=successful, failed=failed)
 
 
 # --- Change visibility ----------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """SendMessage and SendMessageBatch: validate in the specified order, digest, store."""
 
+from hashlib import sha256
+
 from stanchion.model.errors import InvalidParameterValue, MissingParameter, ServiceError
 from stanchion.model.sqs import (
     BatchRequestTooLong,
@@ -16,8 +18,9 @@ from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Queue
 from stanchion.sqs.limits import BATCH_BYTES_MAX, DELAY_S_MAX
 from stanchion.sqs.registry import action
+from stanchion.sqs.sequence_numbers import sequence_number_of
 from stanchion.sqs.service import Sqs
-from stanchion.store.contract import NewMessage, Send
+from stanchion.store.contract import NewMessage, Send, SendFifo, SentFifo
 
 Entry = SendMessageRequest | SendMessageBatchRequestEntry
 
@@ -25,15 +28,35 @@ Entry = SendMessageRequest | SendMessageBatchRequestEntry
 @action
 async def send_message(sqs: Sqs, call: Call, request: SendMessageRequest) -> SendMessageResult:
     queue = await sqs.catalogue.resolve(call, request.queue_url)
-    message = _accept(sqs, call, queue, request)
-    if not await sqs.store.run(Send(queue.id, (message,))):
-        raise sqs.catalogue.gone(queue)
+    sequence_number = None
+    if queue.is_fifo:
+        sqs.quotas.take(queue, "SendMessage")
+        message = _accept(sqs, call, queue, request)
+        ((message_id, sequence),) = await _append_in_order(sqs, queue, (message,))
+        sequence_number = sequence_number_of(sequence)
+    else:
+        message = _accept(sqs, call, queue, request)
+        message_id = message.message_id
+        if not await sqs.store.run(Send(queue.id, (message,))):
+            raise sqs.catalogue.gone(queue)
     return SendMessageResult(
-        message_id=message.message_id,
+        message_id=message_id,
         md5_of_message_body=message.body_md5,
         md5_of_message_attributes=digests.of_attributes(request.message_attributes),
         md5_of_message_system_attributes=digests.of_attributes(request.message_system_attributes),
+        sequence_number=sequence_number,
     )
+
+
+async def _append_in_order(
+    sqs: Sqs, queue: Queue, messages: tuple[NewMessage, ...]
+) -> tuple[SentFifo, ...]:
+    """What was sent; for a repeat, what was sent the first time."""
+    command = SendFifo(queue.id, messages, by_group=queue.deduplicates_by_group)
+    sent = await sqs.store.run(command)
+    if sent is None:
+        raise sqs.catalogue.gone(queue)
+    return sent
 
 
 @action
@@ -42,6 +65,8 @@ async def send_message_batch(
 ) -> SendMessageBatchResult:
     """Each entry is accepted or refused by itself; the accepted ones are stored in one go."""
     queue = await sqs.catalogue.resolve(call, request.queue_url)
+    if queue.is_fifo:
+        sqs.quotas.take(queue, "SendMessage")
     entries = batches.entries_of(request.entries, "SendMessage")
     _check_batch_size(entries)
     accepted: list[tuple[SendMessageBatchRequestEntry, NewMessage]] = []
@@ -52,11 +77,19 @@ async def send_message_batch(
         except ServiceError as error:
             failed.append(batches.failure(entry, error))
     messages = tuple(message for _, message in accepted)
-    if messages and not await sqs.store.run(Send(queue.id, messages)):
-        raise sqs.catalogue.gone(queue)
-    return SendMessageBatchResult(
-        successful=[_batch_result(entry, message) for entry, message in accepted], failed=failed
-    )
+    if messages and queue.is_fifo:
+        sent = await _append_in_order(sqs, queue, messages)
+        successful = [
+            _batch_result(entry, message, message_id, sequence_number_of(sequence))
+            for (entry, message), (message_id, sequence) in zip(accepted, sent, strict=True)
+        ]
+    else:
+        if messages and not await sqs.store.run(Send(queue.id, messages)):
+            raise sqs.catalogue.gone(queue)
+        successful = [
+            _batch_result(entry, message, message.message_id, None) for entry, message in accepted
+        ]
+    return SendMessageBatchResult(successful=successful, failed=failed)
 
 
 def _check_batch_size(entries: list[SendMessageBatchRequestEntry]) -> None:
@@ -73,14 +106,18 @@ def _check_batch_size(entries: list[SendMessageBatchRequestEntry]) -> None:
 
 
 def _batch_result(
-    entry: SendMessageBatchRequestEntry, message: NewMessage
+    entry: SendMessageBatchRequestEntry,
+    message: NewMessage,
+    message_id: str,
+    sequence_number: str | None,
 ) -> SendMessageBatchResultEntry:
     return SendMessageBatchResultEntry(
         id=entry.id,
-        message_id=message.message_id,
+        message_id=message_id,
         md5_of_message_body=message.body_md5,
         md5_of_message_attributes=digests.of_attributes(entry.message_attributes),
         md5_of_message_system_attributes=digests.of_attributes(entry.message_system_attributes),
+        sequence_number=sequence_number,
     )
 
 
@@ -88,12 +125,20 @@ def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry) -> NewMessage:
     """The message to store, or the first of its faults. The order of the checks is specified."""
     if not entry.message_body:
         raise MissingParameter.named("MessageBody")
+    if queue.is_fifo and not entry.message_group_id:
+        raise MissingParameter.named("MessageGroupId")
     body = text.encoded(entry.message_body)
     message_attributes.validate(entry.message_attributes)
     trace_header = message_attributes.trace_header(entry.message_system_attributes)
     _check_size(body, entry, queue)
-    delay_ms = _delay_ms(entry.delay_seconds, queue)
-    _check_ids(entry)
+    if queue.is_fifo:
+        _check_no_delay(entry.delay_seconds)
+        delay_ms = 0
+        deduplication_id = _deduplication_id(body, entry, queue)
+    else:
+        delay_ms = _delay_ms(entry.delay_seconds, queue)
+        deduplication_id = None
+        _check_ids(entry)
     return NewMessage(
         message_id=sqs.ids.uuid(),
         body=body,
@@ -103,6 +148,7 @@ def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry) -> NewMessage:
         delay_ms=delay_ms,
         group_id=entry.message_group_id,
         trace_header=trace_header,
+        deduplication_id=deduplication_id,
     )
 
 
@@ -113,6 +159,9 @@ def _check_size(body: bytes, entry: Entry, queue: Queue) -> None:
             "One or more parameters are invalid. Reason: Message must be shorter than "
             f"{queue.message_bytes_max} bytes."
         )
+
+
+# --- Standard queues ------------------------------------------------------------------------------
 
 
 def _delay_ms(delay_s: int | None, queue: Queue) -> int:
@@ -131,7 +180,31 @@ def _check_ids(entry: Entry) -> None:
         tokens.validate("MessageGroupId", entry.message_group_id)
     if entry.message_deduplication_id is not None:
         raise InvalidParameterValue(
-            f"Value {tokens.echo(entry.message_deduplication_id)} for parameter "
-            "MessageDeduplicationId is invalid. Reason: The request include parameter "
-            "that is not valid for this queue type."
+            "The request include parameter MessageDeduplicationId which is not valid for this "
+            "queue type"
         )
+
+
+# --- FIFO queues ----------------------------------------------------------------------------------
+
+
+def _check_no_delay(delay_s: int | None) -> None:
+    if delay_s:
+        raise InvalidParameterValue(
+            f"Value {delay_s} for parameter DelaySeconds is invalid. Reason: "
+            "The request include parameter that is not valid for this queue type."
+        )
+
+
+def _deduplication_id(body: bytes, entry: Entry, queue: Queue) -> str:
+    """The id by which a repeat is known: as given, or the digest of the body and nothing else."""
+    tokens.validate("MessageGroupId", entry.message_group_id or "")
+    if entry.message_deduplication_id is not None:
+        tokens.validate("MessageDeduplicationId", entry.message_deduplication_id)
+        return entry.message_deduplication_id
+    if not queue.deduplicates_content:
+        raise InvalidParameterValue(
+            "The queue should either have ContentBasedDeduplication enabled or "
+            "MessageDeduplicationId provided explicitly"
+        )
+    return sha256(body).hexdigest()

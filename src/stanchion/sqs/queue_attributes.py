@@ -9,10 +9,11 @@ from stanchion.model.sqs import (
 from stanchion.sqs import attributes
 from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Queue
+from stanchion.sqs.dead_letters import check_target
 from stanchion.sqs.edits import Edited, edit
 from stanchion.sqs.registry import action
 from stanchion.sqs.service import Sqs
-from stanchion.store.contract import CountMessages, MessageCounts, QueueRecord
+from stanchion.store.contract import CountMessages, MessageCounts, QueueName, QueueRecord
 
 _NOT_COUNTED = MessageCounts(0, 0, 0)
 
@@ -44,7 +45,11 @@ async def set_queue_attributes(sqs: Sqs, call: Call, request: SetQueueAttributes
     def decide(record: QueueRecord) -> Edited:
         if not supplied:
             raise MissingParameter.named("Attributes")
-        attributes.check_settable(supplied, fifo=False, creating=False)
+        attributes.check_settable(supplied, attributes.is_fifo(record.attributes), creating=False)
         return Edited(attributes.apply(record.attributes, supplied, record.name), record.tags)
 
-    await edit(sqs, call, request.queue_url, decide)
+    async def confirm(name: QueueName, edited: Edited) -> None:
+        if supplied and "RedrivePolicy" in supplied:
+            await check_target(sqs, name, edited.attributes, supplied["RedrivePolicy"])
+
+    await edit(sqs, call, request.queue_url, decide, confirm)

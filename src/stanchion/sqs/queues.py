@@ -18,10 +18,10 @@ from stanchion.model.sqs import (
     QueueDeletedRecently,
     QueueDoesNotExist,
     QueueNameExists,
-    UnsupportedOperation,
 )
 from stanchion.sqs import attributes, limits, paging, tags
 from stanchion.sqs.call import Call
+from stanchion.sqs.dead_letters import check_target
 from stanchion.sqs.registry import action
 from stanchion.sqs.service import Sqs
 from stanchion.sqs.urls import queue_url
@@ -33,6 +33,9 @@ from stanchion.store.contract import QueueName, QueueRecord
 async def create_queue(sqs: Sqs, call: Call, request: CreateQueueRequest) -> CreateQueueResult:
     """Creating a queue that exists succeeds if no supplied attribute differs; tags are ignored."""
     command = _creation(sqs, call, request)
+    supplied = request.attributes or {}
+    if "RedrivePolicy" in supplied:
+        await check_target(sqs, command.name, command.attributes, supplied["RedrivePolicy"])
     outcome = await sqs.store.run(command)
     if isinstance(outcome, contract.QueueDeletedRecently):
         raise QueueDeletedRecently(
@@ -40,7 +43,7 @@ async def create_queue(sqs: Sqs, call: Call, request: CreateQueueRequest) -> Cre
             " with the same name."
         )
     if isinstance(outcome, contract.QueueExists):
-        _check_same(outcome.record, request.attributes or {}, command.attributes)
+        _check_same(outcome.record, supplied, command.attributes)
     sqs.catalogue.put(outcome.record)
     return CreateQueueResult(queue_url=queue_url(call.origin, command.name))
 
@@ -55,13 +58,11 @@ def _creation(sqs: Sqs, call: Call, request: CreateQueueRequest) -> contract.Cre
     attributes.check_settable(supplied, fifo, creating=True)
     wanted = _initial_attributes(supplied, name)
     wanted_tags = tags.merged({}, request.tags or {}, name.name)
-    if fifo:
-        raise UnsupportedOperation("FIFO queues are not supported by this version.")
     return contract.CreateQueue(
         name=name,
         attributes=wanted,
         tags=wanted_tags,
-        retention_ms=attributes.retention_ms(wanted),
+        rules=attributes.rules_of(wanted),
         quarantine_ms=int(sqs.limits.queue_name_quarantine_s * 1000),
     )
 

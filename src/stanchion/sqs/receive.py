@@ -17,8 +17,10 @@ from stanchion.sqs.limits import RECEIVE_MESSAGES_MAX, RECEIVE_WAIT_S_MAX, VISIB
 from stanchion.sqs.message_attributes import Selection
 from stanchion.sqs.receipts import Receipt
 from stanchion.sqs.registry import action
+from stanchion.sqs.sequence_numbers import sequence_number_of
 from stanchion.sqs.service import Sqs
-from stanchion.store.contract import Claim, Claimed, ClaimedMessage
+from stanchion.sqs.urls import queue_arn
+from stanchion.store.contract import Claim, Claimed, ClaimedMessage, ClaimFifo
 
 _SYSTEM_ATTRIBUTES = (
     "AWSTraceHeader",
@@ -31,6 +33,7 @@ _SYSTEM_ATTRIBUTES = (
     "SentTimestamp",
     "SequenceNumber",
 )
+AnyClaim = Claim | ClaimFifo
 _EVERYTHING = frozenset(_SYSTEM_ATTRIBUTES)
 _NAMES = _EVERYTHING | {"All"}
 
@@ -47,12 +50,15 @@ async def receive_message(
     sqs: Sqs, call: Call, request: ReceiveMessageRequest
 ) -> ReceiveMessageResult:
     queue = await sqs.catalogue.resolve(call, request.queue_url)
+    if queue.is_fifo:
+        sqs.quotas.take(queue, "ReceiveMessage")
     claim, wait_s, wanted = _parameters(sqs, queue, request)
     if wait_s:
         claimed = await _claim_or_wait(sqs, queue, claim, wait_s)
     else:
         claimed = await sqs.store.run(claim)
-        if claimed is not None and claimed.at_capacity:
+        # A FIFO queue with too much in flight is merely empty.
+        if claimed is not None and claimed.at_capacity and not queue.is_fifo:
             raise OverLimit(
                 f"The maximum number of in flight messages, {claim.in_flight_max}, is reached."
             )
@@ -67,7 +73,7 @@ async def receive_message(
 
 def _parameters(
     sqs: Sqs, queue: Queue, request: ReceiveMessageRequest
-) -> tuple[Claim, int, Wanted]:
+) -> tuple[AnyClaim, int, Wanted]:
     """What to claim, how many seconds to wait for it, and what to show of it."""
     limit = request.max_number_of_messages
     if limit is None:
@@ -91,8 +97,16 @@ def _parameters(
     wanted = Wanted(
         _system_attributes(request), message_attributes.selection(request.message_attribute_names)
     )
-    _refuse_attempt_id(request)
-    return Claim(queue.id, limit, visibility_ms, sqs.limits.in_flight_max), wait_s, wanted
+    attempt_id = request.receive_request_attempt_id
+    in_flight_max = sqs.limits.in_flight_max
+    if queue.is_fifo:
+        if attempt_id is not None:
+            tokens.validate("ReceiveRequestAttemptId", attempt_id)
+        fifo_claim = ClaimFifo(queue.id, limit, visibility_ms, in_flight_max, attempt_id)
+        return fifo_claim, wait_s, wanted
+    if attempt_id is not None:
+        raise _not_for_standard_queues(attempt_id)
+    return Claim(queue.id, limit, visibility_ms, in_flight_max), wait_s, wanted
 
 
 def _out_of_range(parameter: str, value: int, allowed: str) -> InvalidParameterValue:
@@ -112,16 +126,14 @@ def _system_attributes(request: ReceiveMessageRequest) -> frozenset[str]:
     return _EVERYTHING if "All" in names else names
 
 
-def _refuse_attempt_id(request: ReceiveMessageRequest) -> None:
-    if request.receive_request_attempt_id is not None:
-        raise InvalidParameterValue(
-            f"Value {tokens.echo(request.receive_request_attempt_id)} for parameter "
-            "ReceiveRequestAttemptId is invalid. Reason: The request include parameter that is "
-            "not valid for this queue type."
-        )
+def _not_for_standard_queues(attempt_id: str) -> InvalidParameterValue:
+    return InvalidParameterValue(
+        f"Value {tokens.echo(attempt_id)} for parameter ReceiveRequestAttemptId is invalid. "
+        "Reason: The request include parameter that is not valid for this queue type."
+    )
 
 
-async def _claim_or_wait(sqs: Sqs, queue: Queue, claim: Claim, wait_s: int) -> Claimed | None:
+async def _claim_or_wait(sqs: Sqs, queue: Queue, claim: AnyClaim, wait_s: int) -> Claimed | None:
     """A long poll: sleeps until the queue can have something; ends at its deadline or ours."""
     deadline_ms = sqs.clock.now_ms() + wait_s * 1000
     with sqs.signals.waiter(queue.id) as waiter:
@@ -142,13 +154,13 @@ def _rendered(
         receipt_handle=sqs.receipts.issue(queue.id, Receipt(message.lease, received_at_ms)),
         md5_of_body=message.body_md5,
         body=message.body.decode(),
-        attributes=_shown(message, wanted.system_attributes) or None,
+        attributes=_shown(queue, message, wanted.system_attributes) or None,
         md5_of_message_attributes=digests.of_attributes(attributes),
         message_attributes=attributes or None,
     )
 
 
-def _shown(message: ClaimedMessage, names: frozenset[str]) -> dict[str, str]:
+def _shown(queue: Queue, message: ClaimedMessage, names: frozenset[str]) -> dict[str, str]:
     if not names:
         return {}
     known = {
@@ -159,4 +171,9 @@ def _shown(message: ClaimedMessage, names: frozenset[str]) -> dict[str, str]:
         "MessageGroupId": message.group_id,
         "AWSTraceHeader": message.trace_header,
     }
+    if queue.is_fifo:
+        known["MessageDeduplicationId"] = message.deduplication_id
+        known["SequenceNumber"] = sequence_number_of(message.lease.sequence)
+    if message.dead_letter_source is not None:
+        known["DeadLetterQueueSourceArn"] = queue_arn(message.dead_letter_source)
     return {name: value for name, value in known.items() if value is not None and name in names}

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from stanchion.clock import Clock, Ids
 from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.quotas import UNLIMITED, Quotas
 from stanchion.sqs.receipts import Receipts
 from stanchion.store.contract import StoreClient
 from stanchion.store.signals import QueueSignals
@@ -27,3 +28,4 @@ class Sqs(Struct, frozen=True):
     clock: Clock
     ids: Ids
     limits: Limits
+    quotas: Quotas = UNLIMITED

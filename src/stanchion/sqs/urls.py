@@ -6,6 +6,7 @@ the same server has many names; only the host of another region's AWS endpoint i
 """
 
 import re
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -35,6 +36,29 @@ def queue_arn(name: QueueName) -> str:
 def partition(region: str) -> str:
     """The ARN partition that a region belongs to; `aws` for regions AWS does not have."""
     return next((found for prefix, found in _PARTITIONS if region.startswith(prefix)), "aws")
+
+
+class Arn(NamedTuple):
+    """The parts of `arn:partition:service:region:account:resource`."""
+
+    partition: str
+    service: str
+    region: str
+    account_id: str
+    resource: str
+
+    def queue_name(self) -> QueueName | None:
+        """The queue that it names, or None if it cannot be that of a queue."""
+        is_queue = self.service == "sqs" and is_account_id(self.account_id)
+        if not is_queue or self.partition != partition(self.region):
+            return None
+        return QueueName(self.account_id, self.region, self.resource)
+
+
+def read_arn(text: str) -> Arn | None:
+    """None for what does not have all parts."""
+    prefix, *parts = text.split(":")
+    return Arn(*parts) if prefix == "arn" and len(parts) == 5 and all(parts) else None
 
 
 class QueueReference(Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from stanchion.store.contract import (
     GetQueue,
     QueueName,
     QueueRecord,
+    QueueRules,
 )
 from tests.sqs.harness import ACCOUNT, ORIGIN, REGION, Service, call_of, finish
 
@@ -36,7 +37,10 @@ def test_a_view_has_the_defaults() -> None:
         visibility_timeout_ms=30_000,
         receive_wait_s=0,
         message_bytes_max=1_048_576,
-        retention_ms=345_600_000,
+        is_fifo=False,
+        deduplicates_content=False,
+        deduplicates_by_group=False,
+        has_high_throughput=False,
         record=record(),
     )
 
@@ -48,14 +52,28 @@ def test_a_view_has_what_was_set() -> None:
             VisibilityTimeout="2",
             ReceiveMessageWaitTimeSeconds="3",
             MaximumMessageSize="2048",
-            MessageRetentionPeriod="60",
         )
     )
     assert queue.delay_ms == 1000
     assert queue.visibility_timeout_ms == 2000
     assert queue.receive_wait_s == 3
     assert queue.message_bytes_max == 2048
-    assert queue.retention_ms == 60_000
+
+
+def test_a_fifo_queue_leaves_its_delay_to_the_store() -> None:
+    queue = view_of(record(FifoQueue="true", DelaySeconds="1"))
+    assert queue.is_fifo
+    assert queue.delay_ms == 0
+    assert not queue.deduplicates_content
+    assert not queue.deduplicates_by_group
+
+
+def test_throughput_is_high_when_both_attributes_say_so() -> None:
+    scope = {"FifoQueue": "true", "DeduplicationScope": "messageGroup"}
+    assert not view_of(record(**scope)).has_high_throughput
+    queue = view_of(record(**scope, FifoThroughputLimit="perMessageGroupId"))
+    assert queue.has_high_throughput
+    assert queue.deduplicates_by_group
 
 
 @pytest.mark.parametrize("url", [f"{ORIGIN}/{ACCOUNT}/q", "https://elsewhere/123456789012/q", "q"])
@@ -189,7 +207,7 @@ class DeletedMeanwhile:
 
 def test_a_read_that_a_delete_overtook_is_not_kept() -> None:
     service = Service()
-    finish(service.store.run(CreateQueue(NAME, {}, {}, 60_000, 0)))
+    finish(service.store.run(CreateQueue(NAME, {}, {}, QueueRules(60_000), 0)))
     store = DeletedMeanwhile(service)
     store.catalogue = Catalogue(store)
     finish(store.catalogue.find(NAME))

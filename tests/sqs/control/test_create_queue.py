@@ -15,10 +15,9 @@ from stanchion.model.sqs import (
     QueueDeletedRecently,
     QueueNameExists,
     SetQueueAttributesRequest,
-    UnsupportedOperation,
 )
 from stanchion.sqs.service import Limits
-from tests.sqs.harness import ACCOUNT, ORIGIN, Fault, Service, call_of, pairs_of_faults
+from tests.sqs.harness import ACCOUNT, ORIGIN, REGION, Fault, Service, call_of, pairs_of_faults
 
 NAME_RULE = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 FIFO_NAME_RULE = (
@@ -72,31 +71,6 @@ def test_a_fifo_attribute_is_unknown_to_a_standard_queue(name: str) -> None:
     error = refusal("q", **{name: "true"})
     assert isinstance(error, InvalidAttributeName)
     assert error.message == f"Unknown Attribute {name}."
-
-
-@pytest.mark.parametrize(
-    "attributes",
-    [
-        {},
-        {"ContentBasedDeduplication": "true"},
-        {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"},
-    ],
-)
-def test_fifo_queues_are_not_supported(attributes: dict[str, str]) -> None:
-    error = refusal("q.fifo", FifoQueue="true", **attributes)
-    assert isinstance(error, UnsupportedOperation)
-    assert error.message == "FIFO queues are not supported by this version."
-
-
-def test_what_is_wrong_with_a_fifo_queue_is_said_first() -> None:
-    error = refusal("q.fifo", FifoQueue="true", FifoThroughputLimit="perMessageGroupId")
-    assert isinstance(error, InvalidAttributeValue)
-    assert error.message == (
-        "The perMessageGroupId value is allowed only when the value for DeduplicationScope"
-        " is messageGroup"
-    )
-    error = refusal("q.fifo", FifoQueue="true", ContentBasedDeduplication="1")
-    assert error.message == "Invalid value for the parameter ContentBasedDeduplication."
 
 
 def test_creating_again_with_the_same_or_no_attributes_succeeds() -> None:
@@ -197,6 +171,7 @@ def test_a_policy_of_too_many_statements_is_a_bad_value_on_create_only() -> None
     assert isinstance(service.refuses(change), OverLimit)
 
 
+REDRIVE = f'{{"deadLetterTargetArn":"arn:aws:sqs:{REGION}:{ACCOUNT}:absent","maxReceiveCount":3}}'
 FAULTS: list[Fault] = [
     ({"queue_name": "a b"}, (InvalidParameterValue, NAME_RULE)),
     ({"attributes": {"Nope": "1"}}, (InvalidAttributeName, "Unknown Attribute Nope.")),
@@ -215,6 +190,14 @@ FAULTS: list[Fault] = [
     (
         {"tags": {"": "v"}},
         (InvalidParameterValue, "Tag keys must be between 1 and 128 characters in length."),
+    ),
+    (
+        {"attributes": {"RedrivePolicy": REDRIVE}},
+        (
+            InvalidParameterValue,
+            f"Value {REDRIVE} for parameter RedrivePolicy is invalid. Reason: Dead letter target"
+            " does not exist.",
+        ),
     ),
     (
         {"attributes": {"VisibilityTimeout": "31"}},

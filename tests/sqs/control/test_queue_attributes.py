@@ -14,7 +14,6 @@ from stanchion.model.sqs import (
     QueueDoesNotExist,
     SetQueueAttributesRequest,
     TagQueueRequest,
-    UnsupportedOperation,
 )
 from stanchion.sqs.edits import Edited, edit
 from stanchion.store.contract import CountMessages, NewMessage, Send
@@ -325,13 +324,6 @@ def test_an_empty_policy_removes_it() -> None:
     change(service, Policy="")
     assert read(service, "Policy") is None
     change(service, Policy="", RedrivePolicy="", RedriveAllowPolicy="", KmsMasterKeyId="")
-
-
-@pytest.mark.parametrize("name", ["RedrivePolicy", "RedriveAllowPolicy"])
-def test_dead_letter_queues_are_not_supported(name: str) -> None:
-    error = refusal(with_queue(), **{name: "{}"})
-    assert isinstance(error, UnsupportedOperation)
-    assert error.message == "Dead-letter queues are not supported by this version."
 
 
 FAULTS: list[Fault] = [

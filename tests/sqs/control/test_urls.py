@@ -3,7 +3,14 @@
 import pytest
 
 from stanchion.model.sqs import InvalidAddress
-from stanchion.sqs.urls import QueueReference, partition, queue_arn, queue_url, read_queue_url
+from stanchion.sqs.urls import (
+    QueueReference,
+    partition,
+    queue_arn,
+    queue_url,
+    read_arn,
+    read_queue_url,
+)
 from stanchion.store.contract import QueueName
 
 NAME = QueueName("123456789012", "eu-central-1", "jobs")
@@ -102,3 +109,35 @@ def test_an_endpoint_of_another_region_is_refused_and_of_this_one_is_not() -> No
     assert refusal.value.message == (
         "The address https://sqs.us-west-2.amazonaws.com/ is not valid for this endpoint."
     )
+
+
+# --- ARNs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "cn-north-1", "us-gov-east-1", "any-where"])
+def test_the_arn_of_a_queue_names_that_queue(region: str) -> None:
+    name = QueueName("123456789012", region, "jobs.fifo")
+    arn = read_arn(queue_arn(name))
+    assert arn is not None
+    assert arn.queue_name() == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "jobs", "arn:aws:sqs:r:123456789012", "arn:aws:sqs::123456789012:q", "x:a:b:c:d:e"]
+)
+def test_what_lacks_a_part_is_no_arn(text: str) -> None:
+    assert read_arn(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "arn:aws:sns:eu-central-1:123456789012:jobs",
+        "arn:aws-cn:sqs:eu-central-1:123456789012:jobs",
+        "arn:aws:sqs:eu-central-1:12345678901:jobs",
+    ],
+)
+def test_an_arn_of_something_else_names_no_queue(text: str) -> None:
+    arn = read_arn(text)
+    assert arn is not None
+    assert arn.queue_name() is None
