@@ -4,49 +4,47 @@ Every round kills the server at another moment of the load, starts it again on w
 disk, and lets the same clients go on. Their history is judged once, at the end, after a drain.
 """
 
-import os
-import random
 from pathlib import Path
 
 from tests.crash.checker import violations
 from tests.crash.history import History
-from tests.crash.workload import VISIBILITY_S, Consumer, Producer, client, drain
-from tests.server import KEY, start
+from tests.crash.rig import Rig, at_work, rig, rounds
+from tests.crash.workload import Consumer, FifoConsumer, FifoProducer, Producer, drain
 
-ROUNDS = int(os.environ.get("STANCHION_CRASH_ROUNDS", "20"))
-PRODUCERS, CONSUMERS = 4, 3
+ROUNDS = rounds(20)
+FIFO_ROUNDS = rounds(10)
 
 
-def test_kill_9_under_load(tmp_path: Path) -> None:
-    moments = random.Random(20260101)  # the load decides what a moment hits; the seed, when it is
-    server = start(tmp_path / "data")
-    port = int(server.url.rpartition(":")[2])
-    history = History()
-    queue_url = client(server.url, KEY).create_queue(QueueName="crash")["QueueUrl"]
+def test_standard_queue(tmp_path: Path) -> None:
+    with rig(tmp_path) as running:
+        queue_url = running.queue("crash")
+        workers = [
+            *(running.worker(Producer, f"p{n}", queue_url) for n in range(4)),
+            *(running.worker(Consumer, f"c{n}", queue_url) for n in range(3)),
+        ]
+        with at_work(workers):
+            running.kill_under_load(ROUNDS, 0.1, 0.6)
+        drain(running.worker(Consumer, "drain", queue_url))
+        _judge(running, running.history, ROUNDS)
 
-    def sqs() -> object:
-        return client(server.url, KEY)
 
-    producers = [Producer(f"p{n}", sqs(), queue_url, history) for n in range(PRODUCERS)]
-    consumers = [Consumer(f"c{n}", sqs(), queue_url, history) for n in range(CONSUMERS)]
-    for worker in (*producers, *consumers):
-        worker.start()
-    try:
-        for _ in range(ROUNDS):
-            producers[0].join(moments.uniform(0.2, 0.8))  # load runs on while this waits
-            server.kill()
-            server = start(tmp_path / "data", port)
-    finally:
-        for worker in (*producers, *consumers):
-            worker.stop()
-        for worker in (*producers, *consumers):
-            worker.join(20)
-    drain(Consumer("drain", sqs(), queue_url, history), quiet_s=VISIBILITY_S + 1.5)
-    assert server.stop() == 0
+def test_fifo_queue(tmp_path: Path) -> None:
+    """Producers share groups and repeat what was not answered; consumers repeat attempts."""
+    with rig(tmp_path) as running:
+        queue_url = running.queue("crash.fifo")
+        workers = [
+            *(running.worker(FifoProducer, f"p{n}", queue_url) for n in range(3)),
+            *(running.worker(FifoConsumer, f"c{n}", queue_url) for n in range(3)),
+        ]
+        with at_work(workers):
+            running.kill_under_load(FIFO_ROUNDS, 0.2, 0.8)
+        drain(running.worker(Consumer, "drain", queue_url))
+        _judge(running, running.history, FIFO_ROUNDS)
 
+
+def _judge(running: Rig, history: History, rounds: int) -> None:
+    assert running.server.stop() == 0
     assert violations(history) == []
-    acknowledged = len(history.of("send", "ok"))
-    deleted = len(history.of("delete", "ok"))
-    assert acknowledged > ROUNDS * 10, "too little load to show anything"
-    assert deleted > ROUNDS * 5, "too little load to show anything"
+    assert len(history.of("send", "ok")) > rounds * 10, "too little load to show anything"
+    assert len(history.of("delete", "ok")) > rounds * 5, "too little load to show anything"
     assert history.of("send", "unknown"), "no call was under way at any kill"

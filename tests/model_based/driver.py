@@ -4,21 +4,29 @@ Everything below the gateway is the real thing; only time stands still until it 
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from stanchion.access.identity import root_of
+from stanchion.model import sqs as model
 from stanchion.sqs.actions import ACTIONS
 from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Catalogue
 from stanchion.sqs.receipts import Receipts
 from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.batcher import Batcher, InlineWriter
-from stanchion.store.contract import StoreBroken, Upkeep
+from stanchion.store.contract import Store, StoreBroken, Upkeep
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite.engine import SqliteStore
 
 IN_FLIGHT_MAX = 12
+COUNTS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+_SETTLED_AFTER_STEPS_MAX = 2_000
 
 
 class ManualClock:
@@ -51,16 +59,24 @@ class CountingIds:
 class Driver:
     """Calls actions by name, one at a time or several at once; can restart on the same files."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        in_flight_max: int = IN_FLIGHT_MAX,
+        sabotage: Callable[[Store], Store] = lambda store: store,
+    ) -> None:
+        """`sabotage` puts something between the store and those who use it."""
         self.clock = ManualClock()
         self._directory = directory
+        self._sabotage = sabotage
+        self._in_flight_max = in_flight_max
         self._ids = CountingIds()
         self._runner = asyncio.Runner()
         self._call = Call(root_of("000000000000", "key"), "us-east-1", "http://localhost")
         self._start()
 
     def _start(self) -> None:
-        self._store = (
+        self._store = self._sabotage(
             SqliteStore.open(self._directory, reserve_bytes=4096)
             if self._directory
             else SqliteStore.in_memory()
@@ -75,7 +91,7 @@ class Driver:
             receipts=Receipts(b"r" * 32),
             clock=self.clock,
             ids=self._ids,
-            limits=Limits(in_flight_max=IN_FLIGHT_MAX),
+            limits=Limits(in_flight_max=self._in_flight_max),
         )
 
     def call(self, action: str, request: Any) -> Any:
@@ -92,11 +108,26 @@ class Driver:
     async def _act(self, action: str, request: Any) -> Any:
         return await ACTIONS[action](self._sqs, self._call, request)
 
-    def upkeep(self) -> None:
-        self._runner.run(self._run_upkeep())
+    def counts(self, queue_url: str) -> tuple[int, int, int]:
+        """Visible, in flight, delayed, as the queue's attributes say."""
+        request = model.GetQueueAttributesRequest(queue_url=queue_url, attribute_names=list(COUNTS))
+        attributes = self.call("GetQueueAttributes", request).attributes
+        visible, in_flight, delayed = (int(attributes[name]) for name in COUNTS)
+        return visible, in_flight, delayed
 
-    async def _run_upkeep(self) -> None:
-        await self._batcher.run(Upkeep(limit=3))
+    def upkeep(self, limit: int = 3) -> int:
+        """One small step of background work; in how many ms there is more to do."""
+        return self._runner.run(self._run_upkeep(limit))
+
+    async def _run_upkeep(self, limit: int) -> int:
+        return await self._batcher.run(Upkeep(limit))
+
+    def settle(self) -> int:
+        """All the background work there is to do now; in how many ms there is more."""
+        for _ in range(_SETTLED_AFTER_STEPS_MAX):
+            if pause_ms := self.upkeep():
+                return pause_ms
+        raise AssertionError("background work does not end")
 
     def restart(self) -> None:
         if self._directory:

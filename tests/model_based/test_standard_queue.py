@@ -18,16 +18,15 @@ from hypothesis.stateful import (
 
 from stanchion.model import sqs as model
 from stanchion.model.errors import InvalidParameterValue
+from stanchion.store.contract import Store
 from tests.model_based.driver import IN_FLIGHT_MAX, Driver
-from tests.model_based.reference import Handle, Queue
+from tests.model_based.messages import Handle
+from tests.model_based.profiles import share
+from tests.model_based.standard import Queue
 
 URLS = [f"http://localhost/000000000000/{name}" for name in ("first", "second")]
-COUNTS = (
-    "ApproximateNumberOfMessages",
-    "ApproximateNumberOfMessagesNotVisible",
-    "ApproximateNumberOfMessagesDelayed",
-)
 which = st.integers(0, len(URLS) - 1)
+tenant = st.none() | st.sampled_from(["quiet", "noisy"])
 visibility = st.none() | st.sampled_from([0, 1, 2, 30, 43_200])
 delay = st.none() | st.sampled_from([0, 1, 2, 900])
 milliseconds = st.sampled_from([1, 250, 999, 1000, 1001, 2000, 30_000, 60_000]) | st.integers(
@@ -39,11 +38,13 @@ class StandardQueues(RuleBasedStateMachine):
     """Two queues, so that what happens to one is seen not to happen to the other."""
 
     directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    sabotage: Callable[[Store], Store] = staticmethod(lambda store: store)
+    in_flight_max = IN_FLIGHT_MAX
 
     @initialize()
     def start(self) -> None:
-        self.driver = Driver(self.directory())
-        self.queues = [Queue(IN_FLIGHT_MAX) for _ in URLS]
+        self.driver = Driver(self.directory(), self.in_flight_max, self.sabotage)
+        self.queues = [Queue(self.in_flight_max) for _ in URLS]
         self.sent = 0
         for url in URLS:
             name = url.rpartition("/")[2]
@@ -59,20 +60,28 @@ class StandardQueues(RuleBasedStateMachine):
 
     # --- What clients do ----------------------------------------------------------------------
 
-    @rule(which=which, delay=delay)
-    def send(self, which: int, delay: int | None) -> None:
+    @rule(which=which, delay=delay, tenant=tenant)
+    def send(self, which: int, delay: int | None, tenant: str | None) -> None:
         body = self._next_body()
         reply = self.driver.call(
             "SendMessage",
-            model.SendMessageRequest(queue_url=URLS[which], message_body=body, delay_seconds=delay),
+            model.SendMessageRequest(
+                queue_url=URLS[which],
+                message_body=body,
+                delay_seconds=delay,
+                message_group_id=tenant,
+            ),
         )
-        self.queues[which].send(reply.message_id, body, delay, self.now_ms)
+        self.queues[which].send(reply.message_id, body, delay, tenant, self.now_ms)
 
-    @rule(which=which, delays=st.lists(delay, min_size=1, max_size=10))
-    def send_batch(self, which: int, delays: list[int | None]) -> None:
+    @rule(which=which, delays=st.lists(delay, min_size=1, max_size=10), tenant=tenant)
+    def send_batch(self, which: int, delays: list[int | None], tenant: str | None) -> None:
         entries = [
             model.SendMessageBatchRequestEntry(
-                id=str(n), message_body=self._next_body(), delay_seconds=delay
+                id=str(n),
+                message_body=self._next_body(),
+                delay_seconds=delay,
+                message_group_id=tenant,
             )
             for n, delay in enumerate(delays)
         ]
@@ -82,7 +91,9 @@ class StandardQueues(RuleBasedStateMachine):
         )
         assert [result.id for result in reply.successful] == [entry.id for entry in entries]
         for entry, result, delay in zip(entries, reply.successful, delays, strict=True):
-            self.queues[which].send(result.message_id, entry.message_body, delay, self.now_ms)
+            self.queues[which].send(
+                result.message_id, entry.message_body, delay, tenant, self.now_ms
+            )
 
     @rule(which=which, limit=st.integers(1, 10), visibility=visibility)
     def receive(self, which: int, limit: int, visibility: int | None) -> None:
@@ -113,7 +124,9 @@ class StandardQueues(RuleBasedStateMachine):
     @precondition(lambda self: any(queue.handles for queue in self.queues))
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        which, handle = self._some_handle(data)
+        self.remove(*self._some_handle(data))
+
+    def remove(self, which: int, handle: Handle) -> None:
         request = model.DeleteMessageRequest(queue_url=URLS[which], receipt_handle=handle.text)
         self.driver.call("DeleteMessage", request)
         self.queues[which].delete(handle)
@@ -178,6 +191,17 @@ class StandardQueues(RuleBasedStateMachine):
     def wait(self, milliseconds: int) -> None:
         self.driver.clock.advance(milliseconds)
 
+    @precondition(lambda self: self._edges())
+    @rule(data=st.data(), ms_before=st.sampled_from([0, 1]))
+    def wait_for_an_edge(self, data: st.DataObject, ms_before: int) -> None:
+        """Until the very millisecond in which something changes by itself, or the one before."""
+        edge_ms = data.draw(st.sampled_from(self._edges()))
+        self.driver.clock.advance(max(0, edge_ms - ms_before - self.now_ms))
+
+    def _edges(self) -> list[int]:
+        edges = {edge for queue in self.queues for edge in queue.edges(self.now_ms)}
+        return sorted(edges)[:10]
+
     @rule()
     def upkeep(self) -> None:
         self.driver.upkeep()
@@ -191,13 +215,7 @@ class StandardQueues(RuleBasedStateMachine):
     @invariant()
     def counts_are_equal(self) -> None:
         for url, queue in zip(URLS, getattr(self, "queues", ()), strict=False):
-            request = model.GetQueueAttributesRequest(queue_url=url, attribute_names=list(COUNTS))
-            attributes = self.driver.call("GetQueueAttributes", request).attributes
-            assert tuple(int(attributes[name]) for name in COUNTS) == (
-                len(queue.visible(self.now_ms)),
-                len(queue.in_flight(self.now_ms)),
-                len(queue.delayed(self.now_ms)),
-            )
+            assert self.driver.counts(url) == queue.counts(self.now_ms)
 
     # --- Helpers ------------------------------------------------------------------------------
 
@@ -213,12 +231,7 @@ class StandardQueues(RuleBasedStateMachine):
             )
             assert seen.body == message.body
             assert seen.md5_of_body == md5(message.body.encode()).hexdigest()
-            assert seen.attributes == {
-                "SenderId": "000000000000",
-                "SentTimestamp": str(message.sent_at_ms),
-                "ApproximateReceiveCount": str(message.receive_count),
-                "ApproximateFirstReceiveTimestamp": str(message.first_received_at_ms),
-            }
+            assert seen.attributes == message.system_attributes()
 
     def _some_handle(self, data: st.DataObject) -> tuple[int, Handle]:
         handles = [(n, handle) for n, queue in enumerate(self.queues) for handle in queue.handles]
@@ -249,4 +262,6 @@ class InFiles(StandardQueues):
 
 
 TestInMemory = StandardQueues.TestCase
+TestInMemory.settings = share(0.8)
 TestInFiles = InFiles.TestCase
+TestInFiles.settings = share(0.5)

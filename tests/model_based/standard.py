@@ -2,30 +2,12 @@
 
 It follows the documented behaviour of SQS and nothing of the implementation. Which of the visible
 messages a receive returns is the server's choice; how many, and that they were visible, is not.
+Tenants make no difference to that: fairness decides about the order only.
 """
 
 from dataclasses import dataclass, field
 
-
-@dataclass(slots=True)
-class Message:
-    message_id: str
-    body: str
-    sent_at_ms: int
-    visible_at_ms: int
-    receive_count: int = 0
-    first_received_at_ms: int | None = None
-    attributes: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Handle:
-    """A receipt handle, and which receive of which message it came from."""
-
-    text: str
-    message: Message
-    receive_count: int
-    received_at_ms: int
+from tests.model_based.messages import Handle, Message
 
 
 @dataclass(slots=True)
@@ -49,18 +31,30 @@ class Queue:
         return [m for m in self.live(now_ms) if m.visible_at_ms <= now_ms]
 
     def in_flight(self, now_ms: int) -> list[Message]:
-        return [m for m in self.live(now_ms) if m.visible_at_ms > now_ms and m.receive_count]
+        return [m for m in self.live(now_ms) if m.in_flight(now_ms)]
 
     def delayed(self, now_ms: int) -> list[Message]:
         return [m for m in self.live(now_ms) if m.visible_at_ms > now_ms and not m.receive_count]
 
+    def counts(self, now_ms: int) -> tuple[int, int, int]:
+        states = (self.visible(now_ms), self.in_flight(now_ms), self.delayed(now_ms))
+        return len(states[0]), len(states[1]), len(states[2])
+
+    def edges(self, now_ms: int) -> list[int]:
+        """When something changes by itself: views, delays and retentions that end."""
+        edges = [m.visible_at_ms for m in self.live(now_ms)]
+        edges += [m.sent_at_ms + self.retention_s * 1000 for m in self.live(now_ms)]
+        return [edge for edge in edges if edge > now_ms]
+
     # --- What happens to it -------------------------------------------------------------------
 
-    def send(self, message_id: str, body: str, delay_s: int | None, now_ms: int) -> Message:
+    def send(
+        self, message_id: str, body: str, delay_s: int | None, group_id: str | None, now_ms: int
+    ) -> None:
         delay_ms = (self.delay_s if delay_s is None else delay_s) * 1000
-        message = Message(message_id, body, now_ms, now_ms + delay_ms)
-        self.messages.append(message)
-        return message
+        self.messages.append(
+            Message(message_id, body, now_ms, now_ms + delay_ms, group_id=group_id)
+        )
 
     def at_capacity(self, now_ms: int) -> bool:
         return len(self.in_flight(now_ms)) >= self.in_flight_max
@@ -74,22 +68,18 @@ class Queue:
     ) -> Message:
         (message,) = (m for m in self.visible(now_ms) if m.message_id == message_id)
         seconds = self.visibility_timeout_s if visibility_s is None else visibility_s
-        message.visible_at_ms = now_ms + seconds * 1000
-        message.receive_count += 1
-        if message.first_received_at_ms is None:
-            message.first_received_at_ms = now_ms
+        message.received(now_ms + seconds * 1000, now_ms)
         self.handles.append(Handle(handle, message, message.receive_count, now_ms))
         return message
 
     def delete(self, handle: Handle) -> None:
-        if handle.receive_count == handle.message.receive_count:
+        if handle.is_latest():
             self.messages = [m for m in self.messages if m is not handle.message]
 
     def can_change(self, handle: Handle, seconds: int, now_ms: int) -> bool:
-        held_ms = now_ms - handle.received_at_ms
         return (
-            (not seconds or held_ms + seconds * 1000 <= 43_200_000)
-            and handle.receive_count == handle.message.receive_count
+            handle.within_limit(seconds, now_ms)
+            and handle.is_latest()
             and any(m is handle.message for m in self.live(now_ms))
         )
 
