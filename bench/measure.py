@@ -6,107 +6,41 @@ it starts is ended by it, and every wait has a limit.
 """
 
 import argparse
-import asyncio
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
-from urllib.parse import urlsplit
 
-from bench.processes import (
-    CREDENTIALS,
-    ServerProcess,
-    allow_many_connections,
-    dev_server,
-    durable_server,
-    null_server,
+from bench.groups import fair_lines, fifo_lines
+from bench.processes import allow_many_connections, dev_server, null_server
+from bench.runs import (
+    FULL,
+    PRELOAD_MAX_S,
+    QUICK,
+    SPARE_S,
+    Bench,
+    Sizes,
+    durable,
+    measured,
 )
 from bench.table import Line, markdown, median_ratio, middle
-from msgspec import Struct
 from msgspec.structs import replace
 
-from stanchion.loadgen import procfs, queues
-from stanchion.loadgen.coordinator import preloading, run_plan
-from stanchion.loadgen.plan import Endpoint, Plan, Scenario
-from stanchion.loadgen.report import Summary, summarize
+from stanchion.loadgen import procfs
+from stanchion.loadgen.coordinator import preloading
+from stanchion.loadgen.report import Summary
 
-_REGION = "us-east-1"
-_SPARE_S = 120.0
-_PRELOAD_MAX_S = 900.0
 _MEGABYTE = 1_000_000
-
-
-class Sizes(Struct, frozen=True):
-    """How much to do. `slack` loosens the bars."""
-
-    repeats: int
-    seconds: float
-    backlog: int
-    polls: int
-    poll_wait_s: int
-    idle_s: float
-    starts: int
-    slack: float
-
-
-FULL = Sizes(3, 5.0, 1_000_000, 5_000, 20, 25.0, 5, 1.0)
-QUICK = Sizes(1, 1.0, 20_000, 500, 2, 4.0, 1, 2.0)
-
-
-class Bench(Struct, frozen=True):
-    """One server and queue to measure, and how much."""
-
-    server: ServerProcess
-    queue_url: str
-    sizes: Sizes
-
-    def plan(self, scenario: Scenario, batch: int = 1) -> Plan:
-        parts = urlsplit(self.server.url)
-        return Plan(
-            endpoint=Endpoint(parts.hostname or "", parts.port or 80, False, None, _REGION),
-            credentials=CREDENTIALS,
-            queue_url=self.queue_url,
-            scenario=scenario,
-            connections=64,
-            batch=batch,
-            body_bytes=1024,
-            duration_s=self.sizes.seconds,
-            requests=None,
-            warmup_s=0.5,
-            wait_s=0,
-            wake_ups=0,
-            server_pid=self.server.pid,
-        )
-
-    def run(self, scenario: Scenario, batch: int = 1) -> Summary:
-        return _measured(self.plan(scenario, batch), self.sizes.seconds + _SPARE_S)
-
-
-def _measured(plan: Plan, limit_s: float) -> Summary:
-    async def measure() -> Summary:
-        async with asyncio.timeout(limit_s):
-            parts = await run_plan(plan, 1, lambda progress: None, asyncio.Event())
-        return summarize(plan, parts, 0, False)
-
-    summary = asyncio.run(measure())
-    _say(f"{plan.scenario:>9} x{plan.batch:<2} {summary.requests_per_s:>9,.0f} requests/s")
-    if summary.errors:
-        raise SystemExit(f"{plan.scenario}: the server answered with errors: {summary.errors}")
-    return summary
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     options = _options()
     sizes = QUICK if options.quick else FULL
+    parts = [_PARTS[name] for name in options.only or _PARTS]
     allow_many_connections()
     with tempfile.TemporaryDirectory(dir=options.dir, prefix="stanchion-bench-") as folder:
-        lines = [*_throughput(Path(folder), sizes), *_starts(Path(folder), sizes)]
+        lines = [line for part in parts for line in part(Path(folder), sizes)]
     table = markdown(lines, sizes.slack)
     print(table)
     if options.output:
@@ -121,6 +55,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--dir", type=Path, default=Path("/var/tmp"), help="where data goes: a real disk"
     )
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=tuple(_PARTS),
+        help="a part of the table; may be repeated",
+    )
     parser.add_argument("--output", type=Path, help="write the table to this file, too")
     return parser.parse_args()
 
@@ -128,21 +68,12 @@ def _options() -> argparse.Namespace:
 def _throughput(folder: Path, sizes: Sizes) -> Iterator[Line]:
     with ExitStack() as stack:
         null = stack.enter_context(null_server(folder / "null.log"))
-        sends = stack.enter_context(_durable(folder / "sends", sizes))
-        empty = stack.enter_context(_durable(folder / "empty", sizes))
+        sends = stack.enter_context(durable(folder / "sends", sizes))
+        empty = stack.enter_context(durable(folder / "empty", sizes))
         yield from _against_null(Bench(null, f"{null.url}/000000000000/raw", sizes), sends, empty)
-        deep = stack.enter_context(_durable(folder / "deep", sizes))
+        deep = stack.enter_context(durable(folder / "deep", sizes))
         yield from _backlog(empty, deep)
         yield from _long_polls(empty)
-
-
-@contextmanager
-def _durable(data_dir: Path, sizes: Sizes) -> Iterator[Bench]:
-    """A server on a data directory of its own, with a queue."""
-    with durable_server(data_dir) as server:
-        session = queues.session(None, CREDENTIALS, _REGION)
-        client = session.client("sqs", endpoint_url=server.url)
-        yield Bench(server, client.create_queue(QueueName="bench")["QueueUrl"], sizes)
 
 
 def _against_null(null: Bench, sends: Bench, empty: Bench) -> Iterator[Line]:
@@ -193,7 +124,7 @@ def _beside_null(cpu_us: dict[str, float], name: str) -> str:
 def _backlog(empty: Bench, deep: Bench) -> Iterator[Line]:
     backlog = deep.sizes.backlog
     filling = replace(preloading(deep.plan("send"), backlog), connections=32)
-    preload = _measured(filling, _PRELOAD_MAX_S)
+    preload = measured(filling, PRELOAD_MAX_S)
     runs = [(empty.run("cycle"), deep.run("cycle")) for _ in range(deep.sizes.repeats)]
 
     def compared(figure: Callable[[Summary], float]) -> tuple[list[float], list[float]]:
@@ -239,7 +170,7 @@ def _long_polls(bench: Bench) -> Iterator[Line]:
         wait_s=sizes.poll_wait_s,
         wake_ups=200,
     )
-    summary = _measured(plan, sizes.idle_s + _SPARE_S)
+    summary = measured(plan, sizes.idle_s + SPARE_S)
     assert summary.server is not None
     assert summary.wake_up_ms is not None
     share = summary.server.cpu_share * 100
@@ -272,6 +203,13 @@ def _starts(folder: Path, sizes: Sizes) -> Iterator[Line]:
         " s",
     )
 
+
+_PARTS = {
+    "standard": _throughput,
+    "fifo": fifo_lines,
+    "fair": fair_lines,
+    "start": _starts,
+}
 
 if __name__ == "__main__":
     main()

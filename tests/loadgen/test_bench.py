@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stanchion.cli.bench import bench
+from stanchion.loadgen.dwell_report import FairSummary
 from stanchion.loadgen.report import Summary
 from tests.loadgen.tiny_sqs import TinySqs
 
@@ -108,6 +110,58 @@ def test_wake_ups_are_measured_though_the_server_closes_idle_connections() -> No
     assert found["errors"] == {}
 
 
+def test_fifo_sends_take_turns_among_groups_and_have_ids(sqs: TinySqs) -> None:
+    _json(_bench(sqs, "--fifo", "--groups", "3", "--batch", "5", "--requests", "6", "--json"))
+    (created,) = sqs.created
+    assert created["QueueName"].endswith(".fifo")
+    assert created["Attributes"] == {"FifoQueue": "true", "ContentBasedDeduplication": "false"}
+    groups = Counter(given["MessageGroupId"] for given in sqs.sent)
+    assert groups == {"g0": 10, "g1": 10, "g2": 10}
+    assert len({given["MessageDeduplicationId"] for given in sqs.sent}) == 30
+
+
+def test_fifo_messages_may_be_told_apart_by_their_bodies(sqs: TinySqs) -> None:
+    _json(_bench(sqs, "--fifo", "--deduplication", "content", "--requests", "20", "--json"))
+    assert sqs.created[0]["Attributes"]["ContentBasedDeduplication"] == "true"
+    assert not any("MessageDeduplicationId" in given for given in sqs.sent)
+    assert len(set(sqs.bodies)) == 20
+    assert len({given["MessageGroupId"] for given in sqs.sent}) == 10
+
+
+@pytest.mark.parametrize("scenario", ["receive-delete", "cycle"])
+def test_what_is_sent_before_is_no_duplicate_of_what_is_sent_then(
+    sqs: TinySqs, scenario: str
+) -> None:
+    options = ("--fifo", "--scenario", scenario, "--preload", "30", "--requests", "60", "--json")
+    found = _json(_bench(sqs, *options))
+    assert found["errors"] == {}
+    assert found["messages"] > 0
+    ids = [given["MessageDeduplicationId"] for given in sqs.sent]
+    assert len(set(ids)) == len(ids) >= 30
+
+
+def test_fair_tells_how_long_quiet_tenants_wait_with_and_without_a_flood(sqs: TinySqs) -> None:
+    options = ("--scenario", "fair", "--duration", "0.6", "--preload", "40", "--rate", "100")
+    found = _json(_bench(sqs, *options, "--groups", "3", "--processing", "10", "--json"))
+    assert tuple(found) == FairSummary.__struct_fields__
+    assert found["errors"] == {}
+    assert found["flood_messages"] == found["flood_ms"]["messages"] == 40
+    for times in (found["quiet_without_flood_ms"], found["quiet_with_flood_ms"]):
+        assert times["messages"] >= 20
+        assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"] < 600
+    assert found["quiet_p95_ratio"] > 0
+    groups = {given["MessageGroupId"] for given in sqs.sent}
+    assert groups == {"flood-0", "quiet-0", "quiet-1", "quiet-2"}
+
+
+def test_fair_prints_a_table(sqs: TinySqs) -> None:
+    options = ("--scenario", "fair", "--duration", "0.3", "--preload", "0", "--processing", "5")
+    result = _bench(sqs, *options)
+    assert result.exit_code == 0, result.output
+    for word in ("quiet, no flood", "quiet, with flood", "flooding", "p95 ms", "a flood of 0"):
+        assert word in result.stdout
+
+
 def test_raw_needs_no_queue(sqs: TinySqs) -> None:
     result = _bench(sqs, "--scenario", "raw", "--requests", "20", "--json")
     # The signature is not one that the server knows, and raw does not look.
@@ -192,7 +246,12 @@ def _self_signed(folder: Path) -> Path:
         (("--requests", "1", "--duration", "1"), "exclude each other"),
         (("--access-key-id", "A"), "belong together"),
         (("--batch", "10", "--body-bytes", "200000"), "1,048,576"),
-        (("--queue", "a.fifo"), "FIFO"),
+        (("--queue", "a.fifo"), "--fifo"),
+        (("--queue", "a", "--fifo"), ".fifo"),
+        (("--fifo", "--scenario", "fair"), "--fifo"),
+        (("--groups", "3", "--scenario", "raw"), "--groups"),
+        (("--deduplication", "content", "--fifo", "--body-bytes", "15"), "--body-bytes"),
+        (("--scenario", "fair", "--requests", "2"), "--duration"),
         (("--scenario", "long-poll", "--processes", "2"), "one process"),
         (("--scenario", "long-poll", "--requests", "2"), "--duration"),
         (("--scenario", "raw", "--preload", "2"), "--preload"),

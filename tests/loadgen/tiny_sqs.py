@@ -32,6 +32,9 @@ class TinySqs:
         self.requests: Counter[str] = Counter()
         self.queues: dict[str, list[str]] = {}
         self.bodies: list[str] = []
+        self.sent: list[dict[str, Any]] = []
+        """Each message as it was given: of a batch, the entry."""
+        self.created: list[dict[str, Any]] = []
         self.fail_next: list[str] = []
         """Names of error shapes that the next SendMessages are answered with."""
         self.url = ""
@@ -117,6 +120,7 @@ class TinySqs:
         return json.dumps(reply) if reply is not None else ""
 
     async def _createqueue(self, given: Any) -> Any:
+        self.created.append(given)
         self.queues[f"{self.url}/000000000000/{given['QueueName']}"] = []
         return await self._getqueueurl(given)
 
@@ -133,6 +137,7 @@ class TinySqs:
             raise Refused(403, self.fail_next.pop())
         self._queue(given).append(given["MessageBody"])
         self.bodies.append(given["MessageBody"])
+        self.sent.append(given)
         async with self._changed:
             self._changed.notify(1)
         return {"MessageId": "m"}
@@ -157,7 +162,11 @@ class TinySqs:
         while queue and len(handles) < given["MaxNumberOfMessages"]:
             handles.append(f"handle-{queue.pop(0)}")
         self._leases.update(handles)
-        messages = [{"ReceiptHandle": handle, "Body": handle[7:]} for handle in handles]
+        attributes = {"SentTimestamp": "1700000000000"}
+        messages = [
+            {"ReceiptHandle": handle, "Body": handle[7:], "Attributes": attributes}
+            for handle in handles
+        ]
         return {"Messages": messages} if messages else {}
 
     async def _deletemessage(self, given: Any) -> Any:

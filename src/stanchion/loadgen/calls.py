@@ -1,7 +1,8 @@
 """The requests of one worker, as bytes ready to be written, and what their replies say.
 
-Every message's body is different: it ends in a serial number that no other message of the run has.
-Where a body begins with bytes that never change, their digest is computed once.
+Every message's body is different: it ends in a serial number that no other message of the run has,
+and which says which group the message is of. Where a request's body begins with bytes that never
+change, their digest is computed once.
 """
 
 from hashlib import sha256
@@ -14,7 +15,8 @@ from stanchion.loadgen.plan import Plan
 from stanchion.loadgen.signing import SignedOperation
 
 SERIAL_DIGITS = 16
-_SERIALS_PER_WORKER = 10**12
+_SERIALS_PER_WORKER = 10**10
+_SERIALS_PER_RUN = 10**12
 
 
 class ReceivedMessage(Struct, rename="pascal", gc=False):
@@ -63,8 +65,11 @@ class Calls:
         self._send = signed(self.send_operation)
         self._receive = signed("ReceiveMessage")
         self._delete = signed(self.delete_operation)
-        self._serial = plan.worker * _SERIALS_PER_WORKER
+        self._serial = plan.run * _SERIALS_PER_RUN + plan.worker * _SERIALS_PER_WORKER
         self._serial_digits = min(SERIAL_DIGITS, plan.body_bytes)
+        self._groups = plan.groups
+        self._group_start = b'","MessageGroupId":"' + plan.group_prefix.encode()
+        self._has_deduplication_ids = plan.fifo and not plan.content_based
         pieces, self._send_end = _send_pieces(plan)
         self._send_prefix, self._send_later_pieces = pieces[0], pieces[1:]
         self._send_prefix_hash = sha256(self._send_prefix)
@@ -82,8 +87,15 @@ class Calls:
         return self._send.request(self._send_prefix + tail, digest.digest())
 
     def _next_serial(self) -> bytes:
+        """The end of a message's body and, where there are any, its group and its id."""
         self._serial += 1
-        return (b"%016d" % self._serial)[-self._serial_digits :]
+        serial = b"%016d" % self._serial
+        end = serial[-self._serial_digits :]
+        if self._groups:
+            end += self._group_start + b"%d" % (self._serial % self._groups)
+        if self._has_deduplication_ids:
+            end += b'","MessageDeduplicationId":"' + serial
+        return end
 
     def receive(self) -> bytes:
         return self._receive.request(self._receive_body, self._receive_digest)

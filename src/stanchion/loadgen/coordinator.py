@@ -16,6 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from stanchion.loadgen.plan import (
+    RUNS,
     BenchError,
     Failed,
     Finished,
@@ -94,6 +95,7 @@ def preloading(plan: Plan, messages: int) -> Plan:
         duration_s=None,
         warmup_s=0.0,
         server_pid=None,
+        run=(plan.run + 1) % RUNS,
     )
 
 

@@ -14,6 +14,9 @@ from stanchion.loadgen.tally import Tally
 Scenario = Literal["send", "receive-delete", "cycle", "long-poll", "raw"]
 
 
+RUNS = 10_000
+
+
 class BenchError(Exception):
     """A run cannot start or go on; the text is one line for the person who started it."""
 
@@ -63,6 +66,15 @@ class Plan(Struct, frozen=True):
     """How many messages the `long-poll` scenario sends while the polls wait."""
     server_pid: int | None
     worker: int = 0
+    fifo: bool = False
+    groups: int = 0
+    """Messages take turns among so many groups; 0: they have none."""
+    group_prefix: str = "g"
+    """A group is named by this and a number."""
+    content_based: bool = False
+    """FIFO: whether the server tells duplicates by the body; else each message has an id."""
+    run: int = 0
+    """Below `RUNS`: serial numbers of runs with different numbers differ, and so do their ids."""
 
 
 class Ready(Struct, frozen=True, tag="ready"):

@@ -47,7 +47,9 @@ def credentials_of(session: Any) -> Credentials:
 
 
 @contextmanager
-def queue(session: Any, endpoint: Endpoint, url: str, name: str | None) -> Iterator[str]:
+def queue(
+    session: Any, endpoint: Endpoint, url: str, name: str | None, attributes: dict[str, str]
+) -> Iterator[str]:
     """The URL of the named queue; without a name, of a new one that is deleted at the end."""
     sqs = session.client(
         "sqs",
@@ -59,7 +61,7 @@ def queue(session: Any, endpoint: Endpoint, url: str, name: str | None) -> Itera
     if name is not None:
         yield _existing(sqs, name)
         return
-    queue_url = _created(sqs)
+    queue_url = _created(sqs, attributes)
     try:
         yield queue_url
     finally:
@@ -73,9 +75,15 @@ def _existing(sqs: Any, name: str) -> str:
         _fail(f"cannot use the queue {name}", error)
 
 
-def _created(sqs: Any) -> str:
+def fifo_attributes(content_based: bool) -> dict[str, str]:
+    """What to create a FIFO queue with."""
+    return {"FifoQueue": "true", "ContentBasedDeduplication": str(content_based).lower()}
+
+
+def _created(sqs: Any, attributes: dict[str, str]) -> str:
+    name = _fresh_name() + (".fifo" if "FifoQueue" in attributes else "")
     try:
-        return str(sqs.create_queue(QueueName=_fresh_name())["QueueUrl"])
+        return str(sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
     except (BotoCoreError, ClientError) as error:
         _fail("cannot create a queue", error)
 

@@ -15,6 +15,8 @@ Counting = Callable[[], Tally]
 """Where to count now: the warm-up's tally is not the measured one."""
 
 _EMPTY_RECEIVES_TO_END = 3
+_EMPTY_FIFO_RECEIVES_TO_END = 30
+"""While others have a message of each group in flight, there is nothing to receive either."""
 
 
 def send(calls: Calls, counting: Counting) -> Script:
@@ -23,10 +25,11 @@ def send(calls: Calls, counting: Counting) -> Script:
         yield from _send(calls, counting)
 
 
-def receive_delete(calls: Calls, counting: Counting) -> Script:
+def receive_delete(calls: Calls, counting: Counting, fifo: bool = False) -> Script:
     """Receives and deletes, until several receives in a row find nothing."""
     empty_in_a_row = 0
-    while empty_in_a_row < _EMPTY_RECEIVES_TO_END:
+    empty_to_end = _EMPTY_FIFO_RECEIVES_TO_END if fifo else _EMPTY_RECEIVES_TO_END
+    while empty_in_a_row < empty_to_end:
         reply = yield "ReceiveMessage", calls.receive()
         if reply is None:
             continue

@@ -91,7 +91,7 @@ def _lane(plan: Plan, run: Run, calls: Calls, wake_ups: WakeUps, tls: SSLContext
         case "send":
             script = scripts.send(calls, run.counting)
         case "receive-delete":
-            script = scripts.receive_delete(calls, run.counting)
+            script = scripts.receive_delete(calls, run.counting, plan.fifo)
         case "cycle":
             script = scripts.cycle(calls, run.counting)
         case "long-poll":
