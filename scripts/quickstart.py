@@ -1,5 +1,7 @@
 """What `scripts/quickstart` shows: a server, the life of a message, and the inventory example.
 
+The example has two parts: stock levels with dead letters, and price adjustments in FIFO order.
+
 Starts the production server on a temporary data directory, talks to it with boto3 as any client
 would, checks what it sees, and stops the server. Exits with 1 if anything is not as it should be.
 """
@@ -32,9 +34,10 @@ def main() -> int:
             point_boto3_at(endpoint, credentials(data_dir))
             note(f"listening on {endpoint}; its root key was written to DIR/root-credentials.env")
             one_message(boto3.client("sqs"))
-            step("The inventory example: 3,000 stock levels through a queue into a table")
-            example = CHECKOUT / "examples" / "inventory" / "run.py"
-            subprocess.run([sys.executable, str(example)], check=True)
+            step("The inventory example: 3,000 stock levels, of which eight fail at first")
+            run_example("run.py")
+            step("The same with a FIFO queue: 400 price adjustments, in order, each once")
+            run_example("run_prices.py")
         step("The server was told to stop, finished what it was doing, and left with status 0")
     how_to_go_on()
     return 0
@@ -126,6 +129,11 @@ def expect(condition: bool, what: str) -> None:
     if not condition:
         raise Failure(f"it is not so that {what}")
     note(f"[green]✓[/] {what}")
+
+
+def run_example(script: str) -> None:
+    path = CHECKOUT / "examples" / "inventory" / script
+    subprocess.run([sys.executable, str(path)], check=True)
 
 
 def how_to_go_on() -> None:

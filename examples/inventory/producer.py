@@ -1,15 +1,11 @@
-"""Sends every row of the CSV file to a queue: `python producer.py QUEUE_URL`.
-
-Plain boto3. Where it goes is up to the environment (`AWS_ENDPOINT_URL`, `AWS_DEFAULT_REGION`,
-credentials), so it runs against Stanchion and against AWS unchanged.
-"""
+"""Sends every row of the CSV file to a queue: `python producer.py QUEUE_URL`."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import boto3
+from service import connect
 from stock import StockLevel, read_csv, to_entry
 
 BATCH = 10
@@ -22,24 +18,19 @@ def produce(
     levels: Sequence[StockLevel],
     sent: Callable[[int], None] = lambda count: None,
 ) -> None:
-    for batch in batches(levels):
-        send(sqs, queue_url, batch)
-        sent(len(batch))
-
-
-def batches(levels: Sequence[StockLevel]) -> Iterator[Sequence[StockLevel]]:
     for start in range(0, len(levels), BATCH):
-        yield levels[start : start + BATCH]
+        batch = levels[start : start + BATCH]
+        send(sqs, queue_url, [to_entry(str(index), level) for index, level in enumerate(batch)])
+        sent(len(batch))
 
 
 def send(
     sqs: Any,
     queue_url: str,
-    levels: Sequence[StockLevel],
+    entries: Sequence[dict[str, Any]],
     pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Send one batch. A batch can fail in part: what failed is sent again, a little later."""
-    entries = [to_entry(str(index), level) for index, level in enumerate(levels)]
     for attempt in range(ATTEMPTS):
         failed = sqs.send_message_batch(QueueUrl=queue_url, Entries=entries).get("Failed", [])
         if not failed:
@@ -53,4 +44,4 @@ def send(
 
 
 if __name__ == "__main__":
-    produce(boto3.client("sqs"), sys.argv[1], read_csv())
+    produce(connect(), sys.argv[1], read_csv())

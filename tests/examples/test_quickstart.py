@@ -19,5 +19,8 @@ def test_the_quickstart_plays_to_the_end(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "8 messages were received 3 times in vain" in run.stdout
+    assert run.stdout.count("there is no warehouse tallinn") == 5
     assert "the table holds all 3,000 rows of the file" in run.stdout
+    assert "400 adjustments were applied in order, each once" in run.stdout
     assert "left with status 0" in run.stdout

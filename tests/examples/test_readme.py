@@ -1,4 +1,4 @@
-"""The commands and the program of the README do what it says, as they are written there."""
+"""The commands and programs of the README and the guides do what they say, as they are written."""
 
 import os
 import re
@@ -38,9 +38,18 @@ def test_the_commands(environment: dict[str, str]) -> None:
     assert '"Body": "hello"' in run(["bash", "-euc", commands], environment)
 
 
-def test_the_program(environment: dict[str, str]) -> None:
-    (program,) = re.findall(r"^```python\n(.+?)^```", README, re.MULTILINE | re.DOTALL)
-    assert run([sys.executable, "-c", program], environment) == "hello\n"
+@pytest.mark.parametrize(
+    ("path", "output"),
+    [
+        ("README.md", r"hello\n"),
+        ("docs/guides/dead-letters.md", r"True\n(RUNNING|COMPLETED)\n"),
+        ("docs/guides/fifo.md", r"\['\+10%', '-1.00'\]\n"),
+    ],
+)
+def test_a_program(environment: dict[str, str], path: str, output: str) -> None:
+    text = (tree.CHECKOUT / path).read_text(encoding="utf-8")
+    program = "".join(re.findall(r"^```python\n(.+?)^```", text, re.MULTILINE | re.DOTALL))
+    assert re.fullmatch(output, run([sys.executable, "-c", program], environment))
 
 
 def run(command: list[str], environment: dict[str, str]) -> str:
