@@ -25,21 +25,36 @@ def _sequence_follows_sending(history: History) -> Iterator[str]:
     for event in history.of("send", "ok"):
         if event.sequence:
             by_group[event.queue, event.group].append(event)
+    began_ms = _began_ms(history)
     for sends in by_group.values():
         # A repeat is told the number of the first, which is the one that counts.
         first: dict[int, Event] = {}
         for event in sorted(sends, key=lambda event: event.return_ms):
             first.setdefault(event.sequence, event)
-        by_call = sorted(first.values(), key=lambda event: event.call_ms)
+        by_call = sorted(first.values(), key=lambda event: began_ms[_identity(event)])
         returned = sorted(first.values(), key=lambda event: event.return_ms)
         done = 0
         highest = 0
         for event in by_call:
-            while returned[done].return_ms < event.call_ms:
+            while returned[done].return_ms < began_ms[_identity(event)]:
                 highest = max(highest, returned[done].sequence)
                 done += 1
             if event.sequence < highest:
                 yield f"F1: {event.token} was sent last, but {highest} is above its sequence number"
+
+
+def _began_ms(history: History) -> dict[tuple[str, str], float]:
+    """When each message was first sent: that call may have been the one, if it had no answer."""
+    began_ms: dict[tuple[str, str], float] = {}
+    for event in history.of("send"):
+        if event.outcome != "fail":
+            identity = _identity(event)
+            began_ms[identity] = min(event.call_ms, began_ms.get(identity, event.call_ms))
+    return began_ms
+
+
+def _identity(event: Event) -> tuple[str, str]:
+    return event.queue, event.deduplication_id or event.token
 
 
 def _in_order(history: History) -> Iterator[str]:

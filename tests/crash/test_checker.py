@@ -56,6 +56,17 @@ def test_a_clean_history_passes() -> None:
     assert violations(History(history)) == []
 
 
+def test_a_send_without_an_answer_may_have_been_the_first() -> None:
+    """A repeat is told the number of a call whose answer was lost, however late it comes."""
+    history = [
+        sent("a", 0, outcome="unknown"),
+        sent("b", 2, at_ms=10),
+        sent("a", 1, at_ms=20),
+        taken(30, ("a", 1), ("b", 2)),
+    ]
+    assert violations(History(history)) == []
+
+
 def test_a_clean_fifo_history_passes() -> None:
     history = [
         sent("a", 1),
