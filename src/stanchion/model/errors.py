@@ -96,14 +96,6 @@ class IncompleteSignature(ServiceError):
     query_code = "IncompleteSignature"
 
 
-class RequestEntityTooLarge(ServiceError):
-    """A limit on the request's size or on its headers was passed."""
-
-    http_status = 413
-    json_type = "com.amazon.coral.service#RequestEntityTooLargeException"
-    query_code = "RequestEntityTooLarge"
-
-
 class InternalFailure(ServiceError):
     """The server failed; the outcome is unknown to the client, who may retry."""
 
