@@ -1,12 +1,17 @@
-"""The generated module is current, and says what the contract's tables say."""
+"""The generated modules are current, and say what the contract's tables say."""
 
 import json
+import re
+from datetime import datetime
 from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
+from msgspec import Struct
 from tools import generate_model
 
-from stanchion.model import errors, sqs
+from stanchion.model import errors, iam, kms, sqs, sts
 from stanchion.model.errors import ServiceError
 from stanchion.model.shapes import QueryName, members
 
@@ -56,19 +61,27 @@ STATUSES_AND_CODES = {
 }
 
 
-def test_the_committed_module_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_committed_modules_are_current(capsys: pytest.CaptureFixture[str]) -> None:
     assert generate_model.main(["--check"]) == 0, capsys.readouterr().out
 
 
+@pytest.mark.parametrize("service", ["sqs", "iam", "sts", "kms"])
 def test_the_check_finds_what_differs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    service: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stale = tmp_path / "sqs.py"
-    text = generate_model.MODULE.read_text(encoding="utf-8")
-    stale.write_text(text.replace("http_status = 404", "http_status = 400", 1), encoding="utf-8")
-    monkeypatch.setattr(generate_model, "MODULE", stale)
+    for path in generate_model.MODULES.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if path.stem == service:
+            text = re.sub(r"http_status = \d+", "http_status = 499", text, count=1)
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    monkeypatch.setattr(generate_model, "MODULES", tmp_path)
     assert generate_model.main(["--check"]) == 1
-    assert "+    http_status = 404\n" in capsys.readouterr().out
+    differences = capsys.readouterr().out
+    assert "-    http_status = 499\n" in differences
+    assert f"{service}.py" in differences
 
 
 def test_the_overlay_is_what_a_query_model_gives() -> None:
@@ -84,19 +97,106 @@ def test_operations() -> None:
     for name, operation in sqs.OPERATIONS.items():
         assert operation.name == name
         assert operation.result_wrapper == (None if name in VOID else f"{name}Result")
-    assert sqs.TARGET_PREFIX == "AmazonSQS"
-    assert sqs.API_VERSION == "2012-11-05"
-    assert sqs.XML_NAMESPACE == "http://queue.amazonaws.com/doc/2012-11-05/"
 
 
-def test_members_are_those_of_the_model() -> None:
-    model = generate_model.merged_model()
-    for operation in model["operations"].values():
-        for side in ("input", "output"):
-            if side in operation:
-                name = operation[side]["shape"]
-                names = [member.name for member in members(getattr(sqs, name))]
-                assert names == list(model["shapes"][name]["members"])
+def test_services() -> None:
+    given = {
+        module.SERVICE.name: (
+            module.SERVICE.api_version,
+            module.SERVICE.target_prefix,
+            module.SERVICE.json_version,
+            module.SERVICE.xml_namespace,
+            module.SERVICE.query_compatible,
+        )
+        for module in (sqs, iam, sts, kms)
+    }
+    assert given == {
+        "sqs": (
+            "2012-11-05",
+            "AmazonSQS",
+            "1.0",
+            "http://queue.amazonaws.com/doc/2012-11-05/",
+            True,
+        ),
+        "iam": ("2010-05-08", "", "", "https://iam.amazonaws.com/doc/2010-05-08/", False),
+        "sts": ("2011-06-15", "", "", "https://sts.amazonaws.com/doc/2011-06-15/", False),
+        "kms": ("2014-11-01", "TrentService", "1.1", "", False),
+    }
+
+
+@pytest.mark.parametrize("module", [sqs, iam, sts, kms], ids=lambda module: module.SERVICE.name)
+def test_members_are_those_of_the_model(module: ModuleType) -> None:
+    service = module.SERVICE
+    assert service.operations is module.OPERATIONS
+    model = generate_model.merged_model(service.name)
+    assert list(service.operations) == list(model["operations"])
+    for name, operation in service.operations.items():
+        assert operation.name == name
+        _same(operation.input, model["operations"][name]["input"]["shape"], model)
+        output = model["operations"][name].get("output")
+        if output is None:
+            assert operation.output is None
+            assert operation.result_wrapper is None
+        else:
+            assert operation.output is not None
+            assert operation.result_wrapper == output.get("resultWrapper")
+            _same(operation.output, output["shape"], model)
+
+
+def _same(structure: type, name: str, model: generate_model.Json) -> None:
+    assert structure.__name__ == name
+    assert [member.name for member in members(structure)] == list(model["shapes"][name]["members"])
+
+
+def test_an_operation_that_takes_nothing() -> None:
+    assert members(iam.OPERATIONS["GetAccountSummary"].input) == ()
+
+
+def test_no_request_holds_an_instant() -> None:
+    # Neither codec reads one.
+    for module in (sqs, iam, sts, kms):
+        for operation in module.OPERATIONS.values():
+            assert datetime not in _kinds(operation.input)
+    assert datetime in _kinds(iam.GetUserResponse)
+
+
+def _kinds(kind: Any) -> set[Any]:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return {kind}.union(*(_kinds(member.type) for member in members(kind)))
+    return {kind}.union(*map(_kinds, get_args(kind)))
+
+
+def test_default_query_names_of_lists_and_maps() -> None:
+    tags = {member.field: member for member in members(iam.TagUserRequest)}["tags"]
+    assert tags.query == QueryName("Tags", item="member")
+    (summary,) = members(iam.GetAccountSummaryResponse)
+    assert summary.query == QueryName("SummaryMap", "key", "value", "entry")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "fault"),
+    [
+        (iam.NoSuchEntityException, 404, "NoSuchEntity", "Sender"),
+        (iam.EntityAlreadyExistsException, 409, "EntityAlreadyExists", "Sender"),
+        (iam.MalformedPolicyDocumentException, 400, "MalformedPolicyDocument", "Sender"),
+        (iam.ServiceFailureException, 500, "ServiceFailure", "Receiver"),
+        (sts.ExpiredTokenException, 400, "ExpiredTokenException", "Sender"),
+        (sts.RegionDisabledException, 403, "RegionDisabledException", "Sender"),
+        (kms.NotFoundException, 400, "NotFoundException", "Sender"),
+        (kms.KMSInternalException, 500, "KMSInternalException", "Receiver"),
+        (kms.DependencyTimeoutException, 503, "DependencyTimeoutException", "Receiver"),
+    ],
+)
+def test_errors_of_the_other_services(
+    error: type[ServiceError], status: int, code: str, fault: str
+) -> None:
+    assert (error.http_status, error.query_code, error.fault) == (status, code, fault)
+
+
+def test_only_what_is_used_is_generated() -> None:
+    assert not hasattr(iam, "SSHPublicKey")
+    assert not hasattr(kms, "SignRequest")
+    assert not hasattr(sts, "JWTPayloadSizeExceededException")
 
 
 def test_names_that_break_the_rule() -> None:
@@ -122,9 +222,10 @@ def test_query_names() -> None:
     assert tag.type == dict[str, str]
 
 
-def test_what_is_required() -> None:
-    assert sqs.REQUIRED[sqs.SendMessageRequest] == ("QueueUrl", "MessageBody")
-    assert sqs.ListQueuesRequest not in sqs.REQUIRED
+def test_sqs_is_left_to_its_actions() -> None:
+    for operation in sqs.OPERATIONS.values():
+        for member in members(operation.input):
+            assert (member.required, member.limits) == (False, None)
 
 
 def test_errors() -> None:

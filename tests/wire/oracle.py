@@ -1,6 +1,7 @@
 """botocore as the other end of the wire: it writes our requests and reads our replies."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import msgspec
@@ -16,18 +17,37 @@ from stanchion.wire import protocol
 
 Parameters = dict[str, Any]
 
-_MERGED = generate_model.merged_model()
+_MERGED = generate_model.merged_model("sqs")
 _QUERY_METADATA = {"protocol": "query", "protocols": ["query"]}
 
-MODELS = {
-    "json": ServiceModel(generate_model.installed_model(), "sqs"),
-    "query": ServiceModel(
-        _MERGED | {"metadata": _MERGED["metadata"] | _QUERY_METADATA},
-        "sqs",
+
+class Wire(NamedTuple):
+    """One of the ways in: botocore's end and ours."""
+
+    kind: str
+    """What botocore calls the protocol."""
+    model: ServiceModel
+    ours: protocol.Protocol
+
+
+def _installed(service: str, ours: protocol.Protocol) -> Wire:
+    model = ServiceModel(generate_model.installed_model(service), service)
+    return Wire(model.metadata["protocol"], model, ours)
+
+
+WIRES = {
+    "json": _installed("sqs", protocol.SQS_JSON),
+    "query": Wire(
+        "query",
+        ServiceModel(_MERGED | {"metadata": _MERGED["metadata"] | _QUERY_METADATA}, "sqs"),
+        protocol.SQS_QUERY,
     ),
+    "iam": _installed("iam", protocol.IAM_QUERY),
+    "sts": _installed("sts", protocol.STS_QUERY),
+    "kms": _installed("kms", protocol.KMS_JSON),
 }
-PROTOCOLS = {"json": protocol.JSON, "query": protocol.QUERY}
-OPERATION_NAMES = sorted(MODELS["json"].operation_names)
+CALLS = [(wire, name) for wire in WIRES for name in WIRES[wire].ours.service.operations]
+"""Every operation of every service: the name of its wire, and its own."""
 
 AWKWARD = "\r\n\t \"'<>&%+=.;\\/\u00e9\u2028\u2603\U0001d11e"
 ANY_TEXT = st.text(
@@ -42,24 +62,33 @@ XML_TEXT = st.text(
 )
 
 
-def operation_model(kind: str, name: str) -> OperationModel:
-    return MODELS[kind].operation_model(name)
+INSTANTS = st.datetimes(datetime(1970, 1, 1), datetime(9000, 1, 1)).map(
+    # Query says nothing below a second.
+    lambda value: value.replace(microsecond=0, tzinfo=UTC)
+)
+
+
+def operation_model(wire: str, name: str) -> OperationModel:
+    return WIRES[wire].model.operation_model(name)
 
 
 def values(shape: Shape | None, text: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
-    """Parameters of a shape. No list or map is empty: the Query protocol cannot say that."""
+    """Parameters of a shape. Nothing inside is empty: the Query protocol cannot say that."""
     if shape is None:
         return st.just({})
     match shape.type_name:
         case "structure":
-            parts = {name: values(member, text) for name, member in shape.members.items()}
+            parts = {
+                name: values(member, text).filter(_says_something)
+                for name, member in shape.members.items()
+            }
             return st.fixed_dictionaries({}, optional=parts)
         case "list":
             return st.lists(
-                values(shape.member, text).filter(_says_something), min_size=1, max_size=3
+                values(shape.member, text).filter(_says_something), min_size=1, max_size=2
             )
         case "map":
-            return st.dictionaries(text, values(shape.value, text), min_size=1, max_size=3)
+            return st.dictionaries(text, values(shape.value, text), min_size=1, max_size=2)
         case scalar:
             return {
                 "string": text,
@@ -67,19 +96,19 @@ def values(shape: Shape | None, text: st.SearchStrategy[str]) -> st.SearchStrate
                 "long": st.integers(-(2**53), 2**53),
                 "boolean": st.booleans(),
                 "blob": st.binary(max_size=8),
+                "timestamp": INSTANTS,
             }[scalar]
 
 
 def _says_something(value: Any) -> bool:
-    # An entry without members would be a hole between its neighbours.
+    # A structure without members is nothing in a form: an entry, a hole between its neighbours.
     return bool(value != {})
 
 
-def request(kind: str, name: str, parameters: Parameters) -> HttpRequest:
-    """What botocore sends for a call."""
-    serialized = create_serializer(kind, include_validation=False).serialize_to_request(
-        parameters, operation_model(kind, name)
-    )
+def request(wire: str, name: str, parameters: Parameters) -> HttpRequest:
+    """What botocore sends for a call, before it signs."""
+    serializer = create_serializer(WIRES[wire].kind, include_validation=False)
+    serialized = serializer.serialize_to_request(parameters, operation_model(wire, name))
     body = serialized["body"]
     encoded = urlencode(body).encode() if isinstance(body, dict) else body
     headers = {key.lower(): value for key, value in serialized["headers"].items()}
@@ -87,15 +116,15 @@ def request(kind: str, name: str, parameters: Parameters) -> HttpRequest:
     return HttpRequest(serialized["method"], path, "", headers, encoded, False, "127.0.0.1")
 
 
-def parsed(kind: str, name: str, response: HttpResponse) -> Parameters:
+def parsed(wire: str, name: str, response: HttpResponse) -> Parameters:
     """What botocore makes of a reply."""
     received = {
         "status_code": response.status,
         "headers": {key.lower(): value for key, value in response.headers},
         "body": response.body,
     }
-    model = operation_model(kind, name)
-    result: Parameters = create_parser(kind).parse(received, model.output_shape)
+    model = operation_model(wire, name)
+    result: Parameters = create_parser(WIRES[wire].kind).parse(received, model.output_shape)
     return result
 
 

@@ -14,7 +14,7 @@ from stanchion.model.sqs import (
     SendMessageRequest,
     SendMessageResult,
 )
-from stanchion.wire import json
+from stanchion.wire.protocol import SQS_JSON
 
 REQUEST_ID = "5d3e4f0a-6a4e-4f0c-9d5e-0b2f6a1c7e11"
 BLUE = MessageAttributeValue(data_type="String", string_value="blue")
@@ -31,7 +31,7 @@ def _request(body: bytes, target: str | None = "AmazonSQS.SendMessage") -> HttpR
 
 
 def test_a_request() -> None:
-    operation, decoded = json.decode(
+    operation, decoded = SQS_JSON.decode(
         _request(
             b'{"QueueUrl":"https://sqs.us-east-1.amazonaws.com/123456789012/q","MessageBody":'
             b'"hello","MessageAttributes":{"color":{"DataType":"String","StringValue":"blue"}}}'
@@ -53,7 +53,7 @@ def test_a_reply() -> None:
         md5_of_message_body="5d41402abc4b2a76b9719d911017c592",
         message_id="219f8380-2770-4cc2-8c3e-5c715e145f5e",
     )
-    response = json.encode(OPERATIONS["SendMessage"], output, REQUEST_ID)
+    response = SQS_JSON.encode(OPERATIONS["SendMessage"], output, REQUEST_ID)
     assert response.status == 200
     assert response.headers == (
         ("x-amzn-RequestId", REQUEST_ID),
@@ -67,13 +67,15 @@ def test_a_reply() -> None:
 
 
 def test_unknown_members_and_nulls_are_absent() -> None:
-    _, decoded = json.decode(_request(b'{"Surprise":[{}],"DelaySeconds":null,"MessageBody":"x"}'))
+    _, decoded = SQS_JSON.decode(
+        _request(b'{"Surprise":[{}],"DelaySeconds":null,"MessageBody":"x"}')
+    )
     assert decoded == SendMessageRequest(message_body="x")
 
 
 def test_the_name_of_the_tags_to_create_with_is_lower_case() -> None:
     body = b'{"QueueName":"q","Tags":{"a":"1"}}'
-    _, decoded = json.decode(_request(body, "AmazonSQS.CreateQueue"))
+    _, decoded = SQS_JSON.decode(_request(body, "AmazonSQS.CreateQueue"))
     assert decoded == OPERATIONS["CreateQueue"].input(queue_name="q")
 
 
@@ -82,7 +84,7 @@ def test_the_name_of_the_tags_to_create_with_is_lower_case() -> None:
 )
 def test_unknown_operations(target: str | None) -> None:
     with pytest.raises(UnknownOperation):
-        json.decode(_request(b"{}", target))
+        SQS_JSON.decode(_request(b"{}", target))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +116,7 @@ def test_unknown_operations(target: str | None) -> None:
 )
 def test_wrong_types(body: bytes, message: str) -> None:
     with pytest.raises(MalformedInput) as refused:
-        json.decode(_request(body))
+        SQS_JSON.decode(_request(body))
     assert refused.value.message == message
 
 
@@ -136,24 +138,26 @@ def test_wrong_types(body: bytes, message: str) -> None:
 )
 def test_what_is_not_json(body: bytes) -> None:
     with pytest.raises(MalformedInput):
-        json.decode(_request(body))
+        SQS_JSON.decode(_request(body))
 
 
 def test_void_replies_have_no_bytes() -> None:
     for operation in OPERATIONS.values():
-        response = json.encode(operation, None, REQUEST_ID)
+        response = SQS_JSON.encode(operation, None, REQUEST_ID)
         assert response.body == (b"" if operation.output is None else b"{}")
         assert ("Content-Type", "application/x-amz-json-1.0") in response.headers
 
 
 def test_what_is_empty_is_left_out() -> None:
-    empty = json.encode(OPERATIONS["ReceiveMessage"], ReceiveMessageResult(messages=[]), REQUEST_ID)
+    empty = SQS_JSON.encode(
+        OPERATIONS["ReceiveMessage"], ReceiveMessageResult(messages=[]), REQUEST_ID
+    )
     assert empty.body == b"{}"
     queues = ListQueuesResult(queue_urls=[], next_token="")
-    assert json.encode(OPERATIONS["ListQueues"], queues, REQUEST_ID).body == b'{"NextToken":""}'
+    assert SQS_JSON.encode(OPERATIONS["ListQueues"], queues, REQUEST_ID).body == b'{"NextToken":""}'
     deleted = DeleteMessageBatchResult(
         successful=[DeleteMessageBatchResultEntry(id="a")], failed=[]
     )
-    response = json.encode(OPERATIONS["DeleteMessageBatch"], deleted, REQUEST_ID)
+    response = SQS_JSON.encode(OPERATIONS["DeleteMessageBatch"], deleted, REQUEST_ID)
     assert response.body == b'{"Successful":[{"Id":"a"}]}'
     assert deleted.failed == []

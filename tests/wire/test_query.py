@@ -7,7 +7,7 @@ from stanchion.http.message import HttpRequest
 from stanchion.model import sqs
 from stanchion.model.errors import MalformedInput, MissingAction, UnknownOperation
 from stanchion.model.sqs import OPERATIONS, MessageAttributeValue
-from stanchion.wire import query
+from stanchion.wire.protocol import SQS_QUERY, SQS_QUERY_JSON
 
 REQUEST_ID = "5d3e4f0a-6a4e-4f0c-9d5e-0b2f6a1c7e11"
 BLUE = MessageAttributeValue(data_type="String", string_value="blue")
@@ -21,18 +21,18 @@ def _post(form: str, query_string: str = "") -> HttpRequest:
 
 
 def _input(form: str) -> msgspec.Struct:
-    return query.decode(_post(form))[1]
+    return SQS_QUERY.decode(_post(form))[1]
 
 
 def _document(operation: str, inside: str) -> str:
     return (
-        f'<?xml version="1.0"?><{operation}Response xmlns="{sqs.XML_NAMESPACE}">{inside}'
+        f'<?xml version="1.0"?><{operation}Response xmlns="{sqs.SERVICE.xml_namespace}">{inside}'
         f"{METADATA}</{operation}Response>"
     )
 
 
 def test_a_send() -> None:
-    operation, decoded = query.decode(
+    operation, decoded = SQS_QUERY.decode(
         _post(
             "Action=SendMessage&Version=2012-11-05&MessageBody=hello&MessageAttribute.1.Name=color"
             "&MessageAttribute.1.Value.DataType=String&MessageAttribute.1.Value.StringValue=blue"
@@ -49,7 +49,7 @@ def test_a_send() -> None:
 
 def test_a_send_is_answered() -> None:
     output = sqs.SendMessageResult(md5_of_message_body="5d41", message_id="219f")
-    response = query.encode(OPERATIONS["SendMessage"], output, REQUEST_ID)
+    response = SQS_QUERY.encode(OPERATIONS["SendMessage"], output, REQUEST_ID)
     assert response.status == 200
     assert response.headers == (("x-amzn-RequestId", REQUEST_ID), ("Content-Type", "text/xml"))
     inside = "<MD5OfMessageBody>5d41</MD5OfMessageBody><MessageId>219f</MessageId>"
@@ -59,7 +59,7 @@ def test_a_send_is_answered() -> None:
 
 
 def test_a_receive() -> None:
-    _, decoded = query.decode(
+    _, decoded = SQS_QUERY.decode(
         _post(
             "Action=ReceiveMessage&Version=2012-11-05&MaxNumberOfMessages=1&AttributeName.1=All"
             "&MessageAttributeName.1=All"
@@ -84,7 +84,7 @@ def test_a_receive_is_answered() -> None:
         },
     )
     output = sqs.ReceiveMessageResult(messages=[message])
-    response = query.encode(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
+    response = SQS_QUERY.encode(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
     assert response.body.decode() == _document(
         "ReceiveMessage",
         "<ReceiveMessageResult><Message><MessageId>219f</MessageId><Body>a&#xD;\n&lt;b&gt;</Body>"
@@ -97,13 +97,13 @@ def test_a_receive_is_answered() -> None:
 
 
 def test_a_void_reply_has_no_result() -> None:
-    response = query.encode(OPERATIONS["DeleteMessage"], None, REQUEST_ID)
+    response = SQS_QUERY.encode(OPERATIONS["DeleteMessage"], None, REQUEST_ID)
     assert response.body.decode() == _document("DeleteMessage", "")
 
 
 @pytest.mark.parametrize("output", [None, sqs.ReceiveMessageResult(messages=[])])
 def test_an_empty_reply_has_an_empty_result(output: sqs.ReceiveMessageResult | None) -> None:
-    response = query.encode(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
+    response = SQS_QUERY.encode(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
     inside = "<ReceiveMessageResult></ReceiveMessageResult>"
     assert response.body.decode() == _document("ReceiveMessage", inside)
 
@@ -182,8 +182,8 @@ def test_a_get_and_a_query_string_beside_a_form() -> None:
         "GET", "/", "Action=ListQueues&QueueNamePrefix=a%20b+c", {}, b"", False, "127.0.0.1"
     )
     expected = sqs.ListQueuesRequest(queue_name_prefix="a b c")
-    assert query.decode(request)[1] == expected
-    assert query.decode(_post("QueueNamePrefix=a+b%20c", "Action=ListQueues"))[1] == expected
+    assert SQS_QUERY.decode(request)[1] == expected
+    assert SQS_QUERY.decode(_post("QueueNamePrefix=a+b%20c", "Action=ListQueues"))[1] == expected
 
 
 def test_unknown_parameters_and_versions_are_ignored() -> None:
@@ -194,12 +194,12 @@ def test_unknown_parameters_and_versions_are_ignored() -> None:
 @pytest.mark.parametrize("form", ["", "Version=2012-11-05", "Action=", "Action.1=SendMessage"])
 def test_without_an_action(form: str) -> None:
     with pytest.raises(MissingAction):
-        query.decode(_post(form))
+        SQS_QUERY.decode(_post(form))
 
 
 def test_an_unknown_action() -> None:
     with pytest.raises(UnknownOperation) as refused:
-        query.decode(_post("Action=DropTable"))
+        SQS_QUERY.decode(_post("Action=DropTable"))
     assert refused.value.message == "The action DropTable is not valid for this endpoint."
 
 
@@ -232,7 +232,7 @@ def test_malformed_parameters(parameter: str) -> None:
 
 def test_a_reply_as_json() -> None:
     output = sqs.SendMessageResult(md5_of_message_body="5d41", message_id="219f")
-    response = query.encode_as_json(OPERATIONS["SendMessage"], output, REQUEST_ID)
+    response = SQS_QUERY_JSON.encode(OPERATIONS["SendMessage"], output, REQUEST_ID)
     assert ("Content-Type", "application/json") in response.headers
     assert response.body.decode() == (
         f'{{"SendMessageResponse":{{"ResponseMetadata":{{"RequestId":"{REQUEST_ID}"}},'
@@ -246,7 +246,7 @@ def test_nested_nulls_as_json() -> None:
     output = sqs.ReceiveMessageResult(
         messages=[sqs.Message(body="x", message_attributes={"b": value})]
     )
-    response = query.encode_as_json(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
+    response = SQS_QUERY_JSON.encode(OPERATIONS["ReceiveMessage"], output, REQUEST_ID)
     result = msgspec.json.decode(response.body)["ReceiveMessageResponse"]["ReceiveMessageResult"]
     (message,) = result["Messages"]
     assert message["MessageId"] is None
@@ -260,10 +260,10 @@ def test_nested_nulls_as_json() -> None:
 
 
 def test_void_and_empty_replies_as_json() -> None:
-    void = query.encode_as_json(OPERATIONS["DeleteMessage"], None, REQUEST_ID)
+    void = SQS_QUERY_JSON.encode(OPERATIONS["DeleteMessage"], None, REQUEST_ID)
     metadata = {"ResponseMetadata": {"RequestId": REQUEST_ID}}
     assert msgspec.json.decode(void.body) == {"DeleteMessageResponse": metadata}
-    empty = query.encode_as_json(OPERATIONS["ReceiveMessage"], None, REQUEST_ID)
+    empty = SQS_QUERY_JSON.encode(OPERATIONS["ReceiveMessage"], None, REQUEST_ID)
     assert msgspec.json.decode(empty.body) == {
         "ReceiveMessageResponse": metadata | {"ReceiveMessageResult": {"Messages": None}}
     }

@@ -43,6 +43,13 @@ class MissingParameter(ServiceError):
         return cls(f"The request must contain the parameter {name}.")
 
 
+class ValidationError(ServiceError):
+    """Something in a request to IAM, STS or KMS is not what the service's model says."""
+
+    json_type = "com.amazon.coral.service#ValidationException"
+    query_code = "ValidationError"
+
+
 class MalformedInput(ServiceError):
     """The body is not of the protocol, or a value is of the wrong type."""
 
@@ -79,6 +86,27 @@ class InvalidClientTokenId(ServiceError):
     http_status = 403
     json_type = "com.amazon.coral.service#UnrecognizedClientException"
     query_code = "InvalidClientTokenId"
+
+
+class ExpiredToken(ServiceError):
+    """The session that the credentials belong to is over."""
+
+    http_status = 403
+    json_type = "com.amazon.coral.service#ExpiredTokenException"
+    query_code = "ExpiredToken"
+
+    def __init__(
+        self, message: str = "The security token included in the request is expired"
+    ) -> None:
+        super().__init__(message)
+
+
+class MissingAuthenticationToken(ServiceError):
+    """The request is not signed, and the service answers nobody unknown. SQS denies access."""
+
+    http_status = 403
+    json_type = "com.amazon.coral.service#MissingAuthenticationTokenException"
+    query_code = "MissingAuthenticationToken"
 
 
 class SignatureDoesNotMatch(ServiceError):

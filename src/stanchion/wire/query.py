@@ -1,13 +1,15 @@
 """AWS Query: a form or query string in, XML out, or JSON of the same tree where that is accepted.
 
-The readers are built once from the model's structs. Lists and maps are flattened and 1-based; an
-index may be left out when there is one item, may leave holes, and orders by number. Parameters
-that the operation does not know are ignored, `Version` among them.
+The readers are built once per struct of the model, when it is first read. Lists and maps are
+1-based; an index may be left out when there is one item, may leave holes, and orders by number.
+Flattened ones stand directly below their names, as SQS has them, the others below one more: IAM's
+`Tags.member.1.Key`. Parameters that the operation does not know are ignored, `Version` among them.
 """
 
 import re
 from binascii import a2b_base64
 from collections.abc import Callable
+from functools import cache
 from operator import itemgetter
 from typing import Any, get_args, get_origin
 
@@ -16,8 +18,8 @@ from msgspec.json import encode as encode_json
 
 from stanchion.http.message import HttpRequest, HttpResponse
 from stanchion.model.errors import MalformedInput, MissingAction, ServiceError, UnknownOperation
-from stanchion.model.shapes import Member, Operation, members
-from stanchion.model.sqs import OPERATIONS, QueueDoesNotExist
+from stanchion.model.shapes import Member, Operation, QueryName, ServiceModel, members
+from stanchion.model.sqs import QueueDoesNotExist
 from stanchion.wire import xml
 from stanchion.wire.form import Tree, parse
 
@@ -25,21 +27,56 @@ _Reader = Callable[[Any], Any]
 """From a part of the tree to a value; None stands for an absent member."""
 
 
-def decode(request: HttpRequest) -> tuple[Operation, Struct]:
-    """The operation and its input. Raises MissingAction, UnknownOperation and MalformedInput."""
-    encoded = request.query.encode("utf-8", "replace")
-    if request.method == "POST":
-        encoded = encoded + b"&" + request.body if encoded else request.body
-    tree = parse(encoded)
-    action = tree.get("Action")
-    if not action or not isinstance(action, str):
-        raise MissingAction("The request must contain the parameter Action.")
-    operation = OPERATIONS.get(action)
-    if operation is None:
-        raise UnknownOperation(f"The action {action} is not valid for this endpoint.")
-    return operation, _READERS[action](tree)
+class QueryCodec:
+    """The codec of one service that speaks Query."""
+
+    def __init__(self, service: ServiceModel) -> None:
+        self._service = service
+        # Where SQS's documents differ from those of services that have never spoken anything else.
+        self._declaration = '<?xml version="1.0"?>' if service.query_compatible else ""
+        self._detail = "<Detail/>" if service.query_compatible else ""
+
+    def decode(self, request: HttpRequest) -> tuple[Operation, Struct]:
+        """The operation and its input. Raises MissingAction, UnknownOperation, MalformedInput."""
+        encoded = request.query.encode("utf-8", "replace")
+        if request.method == "POST":
+            encoded = encoded + b"&" + request.body if encoded else request.body
+        tree = parse(encoded)
+        action = tree.get("Action")
+        if not action or not isinstance(action, str):
+            raise MissingAction("The request must contain the parameter Action.")
+        operation = self._service.operations.get(action)
+        if operation is None:
+            raise self._unknown(action)
+        structure: Struct = _structure_reader(operation.input)(tree)
+        return operation, structure
+
+    def _unknown(self, action: str) -> UnknownOperation:
+        if self._service.query_compatible:
+            return UnknownOperation(f"The action {action} is not valid for this endpoint.")
+        version = self._service.api_version
+        return UnknownOperation(f"Could not find operation {action} for version {version}")
+
+    def encode(self, operation: Operation, output: Struct | None, request_id: str) -> HttpResponse:
+        """The reply as XML."""
+        document = xml.response(self._service.xml_namespace, operation, output, request_id)
+        return _reply(200, "text/xml", request_id, f"{self._declaration}{document}".encode())
+
+    def encode_error(self, error: ServiceError, request_id: str) -> HttpResponse:
+        """The reply as XML, under the error's legacy code."""
+        document = xml.error_response(
+            self._service.xml_namespace,
+            error.fault,
+            error.query_code,
+            _message(error),
+            self._detail,
+            request_id,
+        )
+        body = f"{self._declaration}{document}".encode()
+        return _reply(error.http_status, "text/xml", request_id, body)
 
 
+@cache
 def _structure_reader(structure: type[Struct]) -> _Reader:
     readers = [(m.query.member, m.field, _member_reader(m)) for m in members(structure)]
 
@@ -59,14 +96,20 @@ def _structure_reader(structure: type[Struct]) -> _Reader:
 def _member_reader(member: Member) -> _Reader:
     kind = get_origin(member.type)
     if kind is list:
-        return _list_reader(_reader(get_args(member.type)[0]))
+        return _list_reader(member.query, _reader(get_args(member.type)[0]))
     if kind is dict:
-        return _map_reader(member, _reader(get_args(member.type)[1]))
+        value = get_args(member.type)[1]
+        return _map_reader(member.query, value, _reader(value))
     return _reader(member.type)
 
 
 def _reader(kind: Any) -> _Reader:
-    scalars: dict[Any, _Reader] = {str: _string, int: _integer, bytes: _blob}
+    scalars: dict[Any, _Reader] = {
+        str: _string,
+        int: _integer,
+        bool: _boolean,
+        bytes: _blob,
+    }
     return scalars.get(kind) or _structure_reader(kind)
 
 
@@ -86,6 +129,16 @@ def _integer(value: Tree | str) -> int:
     return int(text)
 
 
+_BOOLEANS = {"true": True, "false": False}
+
+
+def _boolean(value: Tree | str) -> bool:
+    found = _BOOLEANS.get(_string(value).lower())
+    if found is None:
+        raise MalformedInput("STRING_VALUE can not be converted to a Boolean")
+    return found
+
+
 def _blob(value: Tree | str) -> bytes:
     try:
         return a2b_base64(_string(value), strict_mode=True)
@@ -93,25 +146,38 @@ def _blob(value: Tree | str) -> bytes:
         raise MalformedInput("STRING_VALUE can not be converted to a Blob") from None
 
 
-def _list_reader(read_item: _Reader) -> _Reader:
+def _list_reader(query: QueryName, read_item: _Reader) -> _Reader:
     def read(tree: Tree | str) -> list[Any] | None:
-        return [read_item(item) for item in _items(tree)] or None
+        items = [read_item(item) for item in _found(tree, query.item)]
+        return items or ([] if query.item else None)
 
     return read
 
 
-def _map_reader(member: Member, read_value: _Reader) -> _Reader:
-    key, value = member.query.key, member.query.value
+def _map_reader(query: QueryName, kind: Any, read_value: _Reader) -> _Reader:
     # An entry without a value is for the action to complain about, which knows the words.
-    absent: Tree | str = "" if get_args(member.type)[1] is str else {}
+    absent: Tree | str = "" if kind is str else {}
 
     def read(tree: Tree | str) -> dict[str, Any] | None:
-        entries = [item for item in _items(tree) if isinstance(item, dict)]
-        return {
-            _string(entry.get(key, "")): read_value(entry.get(value, absent)) for entry in entries
-        } or None
+        entries = [item for item in _found(tree, query.item) if isinstance(item, dict)]
+        values = {
+            _string(entry.get(query.key, "")): read_value(entry.get(query.value, absent))
+            for entry in entries
+        }
+        return values or ({} if query.item else None)
 
     return read
+
+
+def _found(tree: Tree | str, name: str) -> list[Any]:
+    """The items of a list or map; `name` stands before their numbers unless it is flattened."""
+    if not name:
+        return _items(tree)
+    if not isinstance(tree, str):
+        return _items(tree.get(name, ""))
+    if tree:
+        raise MalformedInput("STRING_VALUE can not be converted to a List or Map")
+    return []
 
 
 _INDEX_DIGITS_MAX = 10
@@ -131,20 +197,6 @@ def _items(tree: Tree | str) -> list[Any]:
         return [tree]
     numbered.sort(key=itemgetter(0))
     return [item for _, item in numbered]
-
-
-_READERS = {name: _structure_reader(operation.input) for name, operation in OPERATIONS.items()}
-
-
-def encode(operation: Operation, output: Struct | None, request_id: str) -> HttpResponse:
-    """The reply as XML."""
-    return _reply(200, "text/xml", request_id, xml.response(operation, output, request_id))
-
-
-def encode_error(error: ServiceError, request_id: str) -> HttpResponse:
-    """The reply as XML, under the error's legacy code."""
-    body = xml.error_response(error.fault, error.query_code, _message(error), request_id)
-    return _reply(error.http_status, "text/xml", request_id, body)
 
 
 def encode_as_json(operation: Operation, output: Struct | None, request_id: str) -> HttpResponse:
