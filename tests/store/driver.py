@@ -34,6 +34,8 @@ Answer = TypeVar("Answer")
 
 START_MS = 1_700_000_000_123
 RETENTION_MS = 345_600_000
+SEALED = "\x01"
+"""What a sealed body begins with."""
 
 
 class Driver:
@@ -70,7 +72,7 @@ class Driver:
         return created.record
 
     def send_fifo(self, queue_id: int, *bodies: str, by_group: bool = False) -> list[SentFifo]:
-        """Each body's first letter is its group."""
+        """Each body's first letter is its group, that after the mark of a sealed one."""
         sent = self.run(self.sending(queue_id, *bodies, by_group=by_group))
         assert sent is not None
         return list(sent)
@@ -80,7 +82,8 @@ class Driver:
 
     def fifo_message(self, body: str) -> NewMessage:
         self.sent += 1
-        return fifo_message(body, body[0], f"deduplication-{self.sent}", f"id-{self.sent}")
+        group_id = body.removeprefix(SEALED)[0]
+        return fifo_message(body, group_id, f"deduplication-{self.sent}", f"id-{self.sent}")
 
     def take(
         self,
@@ -142,7 +145,6 @@ def message(body: str = "hello", delay_ms: int = 0, message_id: str = "id") -> N
     return NewMessage(
         message_id=message_id,
         body=body.encode(),
-        body_md5="5d41402abc4b2a76b9719d911017c592",
         attributes=b"",
         sender_id="000000000000",
         delay_ms=delay_ms,

@@ -129,7 +129,7 @@ def test_many_are_moved_in_bounded_steps(queues: Queues, monkeypatch: pytest.Mon
 
 def full_message(message_id: str = "id-1", **changes: object) -> NewMessage:
     return same_but_for(
-        NewMessage(message_id, b"body", "md5", b"attributes", "sender", 0, "g", "trace"), **changes
+        NewMessage(message_id, b"body", b"attributes", "sender", 0, "g", "trace"), **changes
     )
 
 

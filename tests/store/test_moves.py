@@ -86,7 +86,7 @@ def test_they_arrive_as_new_fifo_messages(fifo: Queues) -> None:
 
 def check_renewal(queues: Queues) -> None:
     driver = queues.driver
-    sent = NewMessage("id-1", b"body", "md5", b"attributes", "sender", 0, "g", "trace")
+    sent = NewMessage("id-1", b"body", b"attributes", "sender", 0, "g", "trace")
     if queues.is_fifo:
         messages = (same_but_for(sent, deduplication_id="x"),)
         driver.run(SendFifo(queues.ids["work"], messages, by_group=False))

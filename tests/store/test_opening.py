@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from stanchion.store.contract import GetQueue, GetSecret, Send, StoreError, StoreUnusable
-from stanchion.store.sqlite import SqliteStore
+from stanchion.store.contract import GetQueue, Send, StoreError, StoreUnusable
+from stanchion.store.records import Change, EditRecords, GetRecords, RecordKey
+from stanchion.store.sqlite import SqliteStore, database
 from tests.store.conftest import RESERVE_BYTES
 from tests.store.driver import START_MS, Driver
 
@@ -31,14 +32,16 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     driver = Driver(opened(tmp_path))
     queue = driver.create()
     driver.send(queue.id, "a", "b", "c")
-    secret = driver.run(GetSecret("receipts"))
+    key = RecordKey("user", "1", "alice")
+    driver.run(EditRecords((), (Change(key, b"{}"),)))
+    records = driver.run(GetRecords((key,)))
     taken = driver.claim(queue.id, 2, visibility_ms=10_000)
     driver.delete(queue.id, taken.messages[0].lease)
     driver.store.close()
 
     again = Driver(opened(tmp_path), driver.now_ms + 1)
     assert again.run(GetQueue(queue.name)) == queue
-    assert again.run(GetSecret("receipts")) == secret
+    assert again.run(GetRecords((key,))) == records
     assert again.counts(queue.id) == (1, 1, 0)
     assert again.bodies(queue.id) == ["c"]
     again.wait(10_000)
@@ -163,3 +166,31 @@ def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refusal(tmp_path / "file" / "data")
+
+
+def test_messages_of_an_earlier_schema_are_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as earlier:
+        scripts = database._migrations()[:2]
+        earlier.setattr(database, "_migrations", lambda: scripts)
+        store = opened(tmp_path)
+        queue = Driver(store).create()
+        store._connection.executescript(
+            f"""
+            INSERT INTO message (backlog, sequence, visible_at_ms)
+            SELECT backlog, 1, {START_MS} FROM queue;
+            INSERT INTO message_body (sequence, sent_at_ms, message_id, body_md5, sender_id,
+                                      attributes, body)
+            VALUES (1, {START_MS}, 'id-1', 'md5', 'sender', x'02', x'61');
+            UPDATE backlog SET messages = 1;
+            """
+        )
+        store.close()
+    again = Driver(opened(tmp_path))
+    (found,) = again.claim(queue.id).messages
+    assert (found.message_id, found.sender_id, found.body) == ("id-1", "sender", b"a")
+    assert (found.attributes, found.sealed_as) == (b"\x02", None)
+    assert again.delete(queue.id, found.lease) == ("deleted",)
+    assert again.counts(queue.id) == (0, 0, 0)
+    again.store.close()

@@ -1,15 +1,11 @@
 """Conformance: commands about queues, accounts and secrets."""
 
 from stanchion.store.contract import (
-    AccessKey,
     CountMessages,
     CreateQueue,
     Delete,
     DeleteQueue,
-    GetAccessKey,
     GetQueue,
-    GetRootKey,
-    GetSecret,
     Lease,
     ListQueues,
     PurgeQueue,
@@ -19,8 +15,6 @@ from stanchion.store.contract import (
     QueueName,
     QueueRules,
     Send,
-    SetRootKey,
-    StoreError,
     UpdateQueue,
 )
 from tests.store.driver import Driver, claim, create_queue
@@ -114,32 +108,3 @@ def test_queues_are_listed_by_prefix_in_order_and_in_pages(driver: Driver) -> No
     assert listed("a", "a", 1) == ["a-1"]
     assert listed("a-", "a-2", 10) == []
     assert listed("", "b", 10) == ["c_%"]
-
-
-def test_there_is_one_root_key_per_account(driver: Driver) -> None:
-    first = AccessKey("AKIA1", "s1", "111111111111")
-    other = AccessKey("AKIA2", "s2", "222222222222")
-    for key in (first, other):
-        driver.run(SetRootKey(key))
-    assert driver.run(GetRootKey("111111111111")) == first
-    assert driver.run(GetAccessKey("AKIA2")) == other
-    second = AccessKey("AKIA3", "s3", "111111111111")
-    driver.run(SetRootKey(second))
-    assert driver.run(GetRootKey("111111111111")) == second
-    assert driver.run(GetAccessKey("AKIA1")) is None
-    assert driver.run(GetRootKey("222222222222")) == other
-    assert driver.run(GetRootKey("333333333333")) is None
-
-
-def test_a_key_of_one_account_cannot_become_anothers(driver: Driver) -> None:
-    driver.run(SetRootKey(AccessKey("AKIA1", "s1", "111111111111")))
-    (answer,) = driver.flush(SetRootKey(AccessKey("AKIA1", "s2", "222222222222"))).answers
-    assert isinstance(answer, StoreError)
-    assert driver.run(GetRootKey("111111111111")) == AccessKey("AKIA1", "s1", "111111111111")
-
-
-def test_a_secret_is_made_once(driver: Driver) -> None:
-    secret = driver.run(GetSecret("receipts"))
-    assert len(secret) == 32
-    assert driver.run(GetSecret("receipts")) == secret
-    assert driver.run(GetSecret("tokens")) != secret

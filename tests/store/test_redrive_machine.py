@@ -14,18 +14,18 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stanchion.store.contract import DeleteQueue, Lease, Upkeep
+from stanchion.store.contract import ClaimedMessage, DeleteQueue, Lease, SealedAs, Upkeep
 from stanchion.store.moves import CancelMove, ListMoves, StartMove
 from stanchion.store.sqlite import SqliteStore
 from tests.store.conftest import RESERVE_BYTES
-from tests.store.driver import Driver
+from tests.store.driver import SEALED, Driver
 from tests.store.redrive import Queues
 
 NAMES = ("one", "two")
 TICK_MS = 10
 """Nothing comes into view in the very instant of a later command, so that a move can be seen."""
 ROWS = """
-SELECT q.name, cast(b.body AS TEXT), m.sequence, b.message_id, m.receive_count, b.sent_at_ms,
+SELECT q.name, substr(cast(b.body AS TEXT), 2), m.sequence, b.message_id, m.receive_count, b.sent_at_ms,
        m.visible_at_ms, m.dead_letter_source IS NOT NULL
 FROM message AS m JOIN message_body AS b ON b.sequence = m.sequence
 JOIN queue AS q ON q.backlog = m.backlog
@@ -42,8 +42,15 @@ class Message:
     receive_count: int = 0
     message_id: str = ""
     sequence: int = 0
+    sent_to: str = ""
+    sent_as: str = ""
+    """The first message id."""
     is_arrival: bool = False
     """It came as a dead letter, and was not received since."""
+
+
+def text(found: ClaimedMessage) -> str:
+    return found.body.decode().removeprefix(SEALED)
 
 
 @dataclass(slots=True)
@@ -87,22 +94,23 @@ class Redrive(RuleBasedStateMachine):
     def send(self, name: str, groups: str) -> None:
         bodies = [f"{group}{self.sent + n}" for n, group in enumerate(groups)]
         self.sent += len(bodies)
-        self.queues.send(name, *bodies)
+        self.queues.send(name, *(SEALED + body for body in bodies))
         now_ms = self.driver.now_ms
         for body in bodies:
-            self.messages[body] = Message(body, name, now_ms, now_ms)
+            self.messages[body] = Message(body, name, now_ms, now_ms, sent_to=name)
 
     @rule(name=name, limit=st.integers(1, 10), visibility_ms=st.sampled_from([0, 507, 1007, 5007]))
     def claim(self, name: str, limit: int, visibility_ms: int) -> None:
         claimed = self.queues.claim(name, limit, visibility_ms).messages
-        self.look(received={found.body.decode() for found in claimed})
+        self.look(received={text(found) for found in claimed})
         self.check_short(name, len(claimed), limit)
         seen: dict[str, int] = {}
         for found in claimed:
-            message = self.messages[found.body.decode()]
+            message = self.messages[text(found)]
             assert message.queue == name
             assert message.visible_at_ms <= self.driver.now_ms
             assert found.message_id == message.message_id
+            assert (found.sealed_as or self.place_of(message)) == self.origin_of(message)
             assert (found.dead_letter_source is not None) == self._has_source[message.body]
             assert found.lease.sequence > seen.get(message.body[0], 0) or not self.is_fifo
             seen[message.body[0]] = found.lease.sequence
@@ -112,7 +120,7 @@ class Redrive(RuleBasedStateMachine):
             assert found.lease == (message.sequence, message.receive_count)
             self.leases.append((name, message, found.lease))
         for found in claimed:
-            message = self.messages[found.body.decode()]
+            message = self.messages[text(found)]
             message.visible_at_ms = self.driver.now_ms + visibility_ms
         self.driver.wait(TICK_MS)
 
@@ -250,6 +258,7 @@ class Redrive(RuleBasedStateMachine):
         count -= was_received
         if not message.message_id:
             message.message_id, message.sequence = message_id, sequence
+            message.sent_as = message_id
         if message_id != message.message_id:
             assert visible_at_ms == sent_at_ms == self.driver.now_ms or was_received
             assert message.visible_at_ms <= self.driver.now_ms
@@ -263,7 +272,8 @@ class Redrive(RuleBasedStateMachine):
             row[6]
             and self.is_exhausted(message)
             and not message.is_arrival
-            and visible_at_ms == self.driver.now_ms != message.visible_at_ms
+            and message.visible_at_ms != self.driver.now_ms
+            and (visible_at_ms == self.driver.now_ms or was_received)
         ):
             assert self.is_exhausted(message), "moved although it was not exhausted"
             assert queue == self.rules[message.queue].dead_letters
@@ -311,6 +321,12 @@ class Redrive(RuleBasedStateMachine):
             and message.visible_at_ms <= self.driver.now_ms
             and message.receive_count >= rules.receive_count_max
         )
+
+    def place_of(self, message: Message) -> SealedAs:
+        return SealedAs(self.queues.name(message.queue), message.message_id)
+
+    def origin_of(self, message: Message) -> SealedAs:
+        return SealedAs(self.queues.name(message.sent_to), message.sent_as)
 
     def is_current(self, name: str, message: Message, lease: Lease) -> bool:
         return (

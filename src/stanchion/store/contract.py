@@ -174,11 +174,11 @@ class MessageCounts(Struct, frozen=True):
 
 
 class NewMessage(Struct, frozen=True, gc=False):
-    """A message on its way in: validated, digested, and stored as it is here."""
+    """A message on its way in: validated, and stored as it is here."""
 
     message_id: str
     body: bytes
-    body_md5: str
+    """Begins with the byte 1 if the layer above has sealed it, for this queue and this id."""
     attributes: bytes
     """The user's message attributes, encoded by the layer above; empty when there are none."""
     sender_id: str
@@ -271,11 +271,17 @@ class Lease(NamedTuple):
     receive_count: int
 
 
+class SealedAs(NamedTuple):
+    """The queue and the id under which a message's body was sealed."""
+
+    queue: QueueName
+    message_id: str
+
+
 class ClaimedMessage(Struct, frozen=True, gc=False):
     lease: Lease
     message_id: str
     body: bytes
-    body_md5: str
     attributes: bytes
     sender_id: str
     sent_at_ms: int
@@ -285,6 +291,11 @@ class ClaimedMessage(Struct, frozen=True, gc=False):
     deduplication_id: str | None = None
     dead_letter_source: QueueName | None = None
     """The queue that this message was moved from because it was exhausted there."""
+    sealed_as: SealedAs | None = None
+    """What a moved message's body was sealed for, when that is another queue or id than now.
+
+    Vouched for by the store with its move key: never what somebody wrote into the database.
+    """
 
 
 class Claimed(Struct, frozen=True, gc=False):
@@ -327,42 +338,7 @@ class ChangeVisibility(Command[tuple[bool, ...] | None], frozen=True, gc=False):
     """Pairs of a lease and its new `visibility_ms`."""
 
 
-# --- Accounts -----------------------------------------------------------------------------------
-
-
-class AccessKey(Struct, frozen=True):
-    """A credential. The secret is what signatures are verified with; it never leaves the server."""
-
-    access_key_id: str
-    secret: str
-    account_id: str
-
-
-class SetRootKey(Command[None], frozen=True, gc=False):
-    """Make this the one root key of its account, creating the account. Answer: None."""
-
-    key: AccessKey
-
-
-class GetAccessKey(Command[AccessKey | None], frozen=True, gc=False):
-    """Answer: the `AccessKey`, or None."""
-
-    access_key_id: str
-
-
-class GetRootKey(Command[AccessKey | None], frozen=True, gc=False):
-    """Answer: the account's root `AccessKey`, or None."""
-
-    account_id: str
-
-
 # --- Upkeep -------------------------------------------------------------------------------------
-
-
-class GetSecret(Command[bytes], frozen=True, gc=False):
-    """A 32-byte secret of this store, made on first use. Answer: bytes, the same ever after."""
-
-    name: str
 
 
 class Upkeep(Command[int], frozen=True, gc=False):
@@ -402,6 +378,10 @@ class Store(Protocol):
 
         Raises `StoreBroken` when the engine can no longer be trusted: the process must stop.
         """
+        ...
+
+    def set_move_key(self, key: bytes) -> None:
+        """What moves are vouched for with, 64 bytes at most. Before the first command."""
         ...
 
     def maintain(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from stanchion.store.contract import StoreUnusable
 
 _APPLICATION_ID = 0x53746E63  # "Stnc"
-_SQLITE_MIN = (3, 33, 0)
+_SQLITE_MIN = (3, 35, 0)
 _CACHED_STATEMENTS = 256
 _CACHE_KIB = 32 * 1024
 _BUSY_TIMEOUT_S = 5.0
@@ -38,6 +38,28 @@ def open_file(path: Path) -> sqlite3.Connection:
             _check_ours(connection, str(path))
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             migrate(connection, str(path))
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{path} cannot be read as a Stanchion database: {error}") from error
+    return connection
+
+
+def open_beside(path: Path) -> sqlite3.Connection:
+    """A further connection to a database that is there, and up to date. Raises `StoreUnusable`."""
+    if not path.is_file():
+        raise StoreUnusable(f"{path.parent} has no Stanchion data: start a server on it first")
+    try:
+        connection = connect(path)
+        try:
+            _check_ours(connection, str(path))
+            version, newest = _pragma(connection, "user_version"), len(_migrations())
+            if version != newest:
+                raise StoreUnusable(
+                    f"{path} has schema {version} and this Stanchion knows {newest}: "
+                    "start this version's server on it, or use the version of the server"
+                )
         except BaseException:
             connection.close()
             raise

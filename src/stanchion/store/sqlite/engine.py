@@ -23,16 +23,12 @@ from stanchion.store.contract import (
     Delete,
     DeleteQueue,
     Flush,
-    GetAccessKey,
     GetQueue,
-    GetRootKey,
-    GetSecret,
     ListDeadLetterSources,
     ListQueues,
     PurgeQueue,
     Send,
     SendFifo,
-    SetRootKey,
     StoreBroken,
     StoreError,
     StoreFull,
@@ -41,14 +37,16 @@ from stanchion.store.contract import (
     Wake,
 )
 from stanchion.store.moves import CancelMove, ListMoves, StartMove
+from stanchion.store.provenance import Provenances
+from stanchion.store.records import EditRecords, GetRecords, LatestEdit, ListRecords
 from stanchion.store.sqlite import (
-    accounts,
     counts,
     database,
     fifo,
     messages,
     moves,
     queues,
+    records,
     upkeep,
 )
 from stanchion.store.sqlite import sequence as sequences
@@ -78,20 +76,22 @@ _KINDS: tuple[tuple[type[Command[Any]], Callable[..., Any]], ...] = (
     (GetQueue, queues.get_queues),
     (ListQueues, queues.list_queues),
     (ListDeadLetterSources, queues.list_dead_letter_sources),
-    (SetRootKey, accounts.set_root_keys),
-    (GetAccessKey, accounts.get_access_keys),
-    (GetRootKey, accounts.get_root_keys),
-    (GetSecret, accounts.get_secrets),
+    (EditRecords, records.edit),
+    (GetRecords, records.get),
+    (ListRecords, records.list_records),
+    (LatestEdit, records.latest_edit),
 )
 
 _SENDS = (Send, SendFifo)
 
+_FILE_NAME = "stanchion.db"
 _READ_META = statement("read_meta")
 _WRITE_META = statement("write_meta")
 _NEWEST_SENT_AT = statement("newest_sent_at")
 _LATEST_WRITTEN_EVERY_MS = 1000
 _RESERVE_RETRY_MS = 1000
 _RESERVE_BYTES = 32 * 1024 * 1024
+_NO_KEY = bytes(32)
 
 Fault = Literal["full", "busy", "broken", "other"]
 
@@ -108,7 +108,9 @@ class SqliteStore:
         self._connection = connection
         self._directory = directory
         self._sequence = sequences.Sequence(connection)
-        self._resources = Resources(self._sequence, entropy, {}, {}, lambda: self._is_full)
+        self._resources = Resources(
+            self._sequence, entropy, Provenances(_NO_KEY), {}, {}, lambda: self._is_full
+        )
         self._latest_ms = self._read_latest_ms()
         self._latest_written_ms = 0
         self._is_full = False
@@ -141,6 +143,17 @@ class SqliteStore:
     def in_memory(cls, *, entropy: Callable[[int], bytes] = os.urandom) -> "SqliteStore":
         """A store that forgets everything when it is closed."""
         return cls(database.open_memory(), entropy, None)
+
+    @classmethod
+    def open_records(
+        cls, directory: Path, *, entropy: Callable[[int], bytes] = os.urandom
+    ) -> "SqliteStore":
+        """A data directory's store for records only, whether or not a server has it at work.
+
+        Queues and messages are the server's: counts of theirs are in its memory. Raises
+        `StoreUnusable`, also where there is no store yet.
+        """
+        return cls(database.open_beside(directory / _FILE_NAME), entropy, None)
 
     def execute(self, commands: Sequence[Command[Any]], now_ms: int) -> Flush:
         if self._broken is not None:
@@ -235,6 +248,9 @@ class SqliteStore:
         answers = [full if sends else next(rest) for sends in is_send]
         return Flush(answers, flush.wakes)
 
+    def set_move_key(self, key: bytes) -> None:
+        self._resources = self._resources._replace(provenances=Provenances(key))
+
     def maintain(self) -> None:
         """Keep the write-ahead log short. Raises `StoreBroken`."""
         if self._directory is None or self._broken is not None:
@@ -271,7 +287,7 @@ class Directory:
 
     def __init__(self, directory: Path, reserve_bytes: int) -> None:
         make_directory(directory)
-        path = directory / "stanchion.db"
+        path = directory / _FILE_NAME
         with contextlib.ExitStack() as stack:
             lock = OwnerLock(directory / "stanchion.lock")
             stack.callback(lock.release)

@@ -36,7 +36,7 @@ _MOVED_MAX = 1000
 """Rows that one claim may move from lane to lane, on top of those it hands out."""
 _LAST_SENT_WRITTEN_EVERY_MS = 30_000
 
-_SEQUENCE, _SENT_AT, _GROUP = 0, 3, 7
+_SEQUENCE, _SENT_AT, _GROUP = 0, 3, 6
 
 Row = tuple[Any, ...]
 """A candidate: see the statement `claim_candidates`."""

@@ -73,7 +73,7 @@ def send(tx: Transaction, commands: Sequence[SendFifo]) -> list[tuple[SentFifo, 
                     firsts[group_id] = groups.FirstMessage(sequence, group_id, False, tx.now_ms)
                 rows += (place.backlog, sequence, tx.now_ms, place.backlog, group_id)
                 bodies += (
-                    *(sequence, tx.now_ms, m.message_id, m.body_md5, m.sender_id, group_id),
+                    *(sequence, tx.now_ms, m.message_id, m.sender_id, group_id),
                     *(m.deduplication_id, m.trace_header, m.attributes, m.body),
                 )
                 sequence += 1
@@ -131,7 +131,7 @@ def _is_rid_of_the_dead(tx: Transaction, place: Place) -> bool:
 def _attempt(tx: Transaction, place: Place, command: ClaimFifo) -> Claimed:
     if attempt := attempts.repeat(tx, place, command):
         rows = _read(tx, place, [lease.sequence for lease in attempt.leases], len(attempt.leases))
-        found = [_message(rows[lease.sequence], lease, tx.now_ms) for lease in attempt.leases]
+        found = [_message(tx, place, rows[lease.sequence], lease) for lease in attempt.leases]
         return Claimed(tuple(found), attempt.attempted_at_ms, None)
     (claimed,) = _take(tx, place, [command])
     if claimed.messages:
@@ -148,7 +148,7 @@ def _take(tx: Transaction, place: Place, claims: Sequence[ClaimFifo]) -> list[Cl
     leased: dict[int, list[tuple[int, int]]] = {}
     for command, limit, hand in zip(claims, limits, hands, strict=True):
         taken = [rows[sequence] for sequence, _ in hand]
-        found = tuple(_message(row, Lease(row[0], row[1] + 1), tx.now_ms) for row in taken)
+        found = tuple(_message(tx, place, row, Lease(row[0], row[1] + 1)) for row in taken)
         answers.append(Claimed(found, tx.now_ms, None, limit == 0 and not is_rest))
         if hand:
             leased.setdefault(command.visibility_ms, []).extend(hand)
@@ -223,14 +223,15 @@ def _read(tx: Transaction, place: Place, sequences: Sequence[int], rows_min: int
     return rows
 
 
-def _message(row: Row, lease: Lease, now_ms: int) -> ClaimedMessage:
-    _, _, _, _, first_received, source, sent, message_id, md5, sender, *rest = row
+def _message(tx: Transaction, place: Place, row: Row, lease: Lease) -> ClaimedMessage:
+    _, _, _, _, first_received, source, provenance, sent, message_id, sender, *rest = row
     group_id, deduplication_id, trace, attributes, body = rest
     return ClaimedMessage(
-        *(lease, message_id, body, md5, attributes, sender, sent),
-        now_ms if first_received is None else first_received,
+        *(lease, message_id, body, attributes, sender, sent),
+        tx.now_ms if first_received is None else first_received,
         *(group_id, trace, deduplication_id),
         None if source is None else _decode_name(source),
+        None if provenance is None else tx.sealed_as(place, message_id, provenance),
     )
 
 

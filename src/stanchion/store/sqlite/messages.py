@@ -40,7 +40,7 @@ _CLAIM_BYTES_MAX = 16 * 1024 * 1024
 _AT_CAPACITY_RECHECK_MS = 1000
 """A full queue gets room by deletes, which wake nobody: so look again after this long."""
 
-_RECEIVE_COUNT, _SENT_AT, _GROUP, _BODY, _SOURCE = 1, 3, 7, 10, 11
+_RECEIVE_COUNT, _SENT_AT, _GROUP, _BODY, _SOURCE = 1, 3, 6, 9, 10
 
 Row = tuple[Any, ...]
 _decode_name = msgspec.json.Decoder(QueueName).decode
@@ -63,7 +63,7 @@ def send(tx: Transaction, commands: Sequence[Send]) -> list[bool]:
             lane = _ORDINARY if m.group_id is None else fair.lane_for(tx, place, m.group_id)
             messages += (place.backlog, sequence, visible_at_ms, lane)
             bodies += (
-                *(sequence, tx.now_ms, m.message_id, m.body_md5, m.sender_id),
+                *(sequence, tx.now_ms, m.message_id, m.sender_id),
                 *(m.group_id, m.trace_header, m.attributes, m.body),
             )
             instant = (command.queue_id, visible_at_ms)
@@ -120,7 +120,7 @@ def _claim(tx: Transaction, place: Place, claims: Sequence[Claim]) -> list[Claim
         if taken:
             leases.setdefault(command.visibility_ms, []).extend(taken)
         # Room that earlier claims of this flush asked for is used up only if they found messages.
-        answers.append(_claimed(tx, taken, at_capacity=limit == 0 and len(rows) == wanted))
+        answers.append(_claimed(tx, place, taken, at_capacity=limit == 0 and len(rows) == wanted))
     for visibility_ms, leased in leases.items():
         lease(tx, place, visibility_ms, [row[0] for row in leased])
     if any(row[_GROUP] is not None for row in rows) or fair.of(tx, place):
@@ -204,20 +204,20 @@ def _from_lane(
     return [], False
 
 
-def _claimed(tx: Transaction, rows: Iterable[Row], at_capacity: bool) -> Claimed:
+def _claimed(tx: Transaction, place: Place, rows: Iterable[Row], at_capacity: bool) -> Claimed:
     messages = []
     for row in rows:
-        sequence, received, first, sent, message_id, md5 = row[:6]
-        sender, group, trace, attributes, body, source = row[6:]
+        sequence, received, first, sent, message_id, sender = row[:6]
+        group, trace, attributes, body, source, provenance = row[6:]
         lease = Lease(sequence, received + 1)
         first_ms = tx.now_ms if first is None else first
-        origin = None if source is None else _decode_name(source)
+        dead_letter_source = None if source is None else _decode_name(source)
+        sealed_as = None if provenance is None else tx.sealed_as(place, message_id, provenance)
         messages.append(
             ClaimedMessage(
                 lease,
                 message_id,
                 body,
-                md5,
                 attributes,
                 sender,
                 sent,
@@ -225,7 +225,8 @@ def _claimed(tx: Transaction, rows: Iterable[Row], at_capacity: bool) -> Claimed
                 group,
                 trace,
                 None,
-                origin,
+                dead_letter_source,
+                sealed_as,
             )
         )
     return Claimed(tuple(messages), tx.now_ms, None, at_capacity)

@@ -26,7 +26,6 @@ from stanchion.store.sqlite import expiry, groups, transfer
 from stanchion.store.sqlite.statements import statement
 from stanchion.store.sqlite.transaction import Place, Transaction
 
-_QUEUE_NAME_JSON = statement("queue_name_json")
 _QUEUE_ID_BY_NAME = statement("queue_id_by_name")
 _INSERT_MOVE = statement("insert_move")
 _ACTIVE_MOVE_OF = statement("active_move_of")
@@ -70,8 +69,7 @@ def _start(tx: Transaction, command: StartMove) -> MoveTask | Literal["running",
     place = tx.place(command.source_id)
     if place is None:
         return None
-    (encoded,) = tx.execute(_QUEUE_NAME_JSON, (command.source_id,)).fetchone()
-    source = _decode_name(encoded)
+    source = tx.name_of(place)
     if tx.execute(_ACTIVE_MOVE_OF, source).fetchone():
         return "running"
     (active,) = tx.execute(_ACTIVE_MOVES, (source.account_id,)).fetchone()
@@ -211,7 +209,7 @@ def _move(
     return moved, None
 
 
-_ORIGIN = transfer.GROUP_ID + 1
+_ORIGIN = transfer.IS_SEALED + 1
 
 
 def _movable(tx: Transaction, source: Place, limit: int) -> list[Row]:

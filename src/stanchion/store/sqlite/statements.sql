@@ -24,6 +24,9 @@ SELECT q.id, q.backlog, q.retention_ms, b.messages, b.check_at_ms, q.is_fifo, q.
 FROM queue AS q JOIN backlog AS b ON b.id = q.backlog
 WHERE q.id = ?;
 
+-- name: queue_name
+SELECT account_id, region, name FROM queue WHERE id = ?;
+
 -- name: queue_by_id
 SELECT id, account_id, region, name, version, attributes, tags, created_at_ms, modified_at_ms
 FROM queue WHERE id = ?;
@@ -93,14 +96,14 @@ UPDATE queue SET purged_at_ms = ?2 WHERE id = ?1;
 INSERT INTO message (backlog, sequence, visible_at_ms, lane) VALUES (?, ?, ?, ?){rows};
 
 -- name: insert_bodies
-INSERT INTO message_body (sequence, sent_at_ms, message_id, body_md5, sender_id, group_id,
-                          trace_header, attributes, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?){rows};
+INSERT INTO message_body (sequence, sent_at_ms, message_id, sender_id, group_id, trace_header,
+                          attributes, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?){rows};
 
 -- name: claim_candidates
 SELECT m.sequence, m.receive_count, m.first_received_at_ms, b.sent_at_ms, b.message_id,
-       b.body_md5, b.sender_id, b.group_id, b.trace_header, b.attributes, b.body,
-       m.dead_letter_source
+       b.sender_id, b.group_id, b.trace_header, b.attributes, b.body, m.dead_letter_source,
+       m.provenance
 FROM message AS m INDEXED BY message_by_visibility
 CROSS JOIN message_body AS b ON b.sequence = m.sequence
 WHERE m.backlog = ? AND m.lane = ? AND m.visible_at_ms <= ?
@@ -147,13 +150,13 @@ INSERT INTO message (backlog, sequence, visible_at_ms, group_key)
 VALUES (?, ?, ?, (SELECT key FROM fifo_group WHERE backlog = ? AND group_id = ?)){rows};
 
 -- name: insert_fifo_bodies
-INSERT INTO message_body (sequence, sent_at_ms, message_id, body_md5, sender_id, group_id,
+INSERT INTO message_body (sequence, sent_at_ms, message_id, sender_id, group_id,
                           deduplication_id, trace_header, attributes, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?){rows};
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?){rows};
 
 -- name: fifo_messages
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.lane, m.first_received_at_ms,
-       m.dead_letter_source, b.sent_at_ms, b.message_id, b.body_md5, b.sender_id, b.group_id,
+       m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id, b.group_id,
        b.deduplication_id, b.trace_header, b.attributes, b.body
 FROM json_each(?2) AS wanted
 CROSS JOIN message AS m ON m.backlog = ?1 AND m.sequence = wanted.value
@@ -339,7 +342,7 @@ WHERE number IN (SELECT number FROM receive_attempt ORDER BY number LIMIT ?2)
 
 -- name: exhausted_in_view
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, length(b.body),
-       b.group_id
+       b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = x'01'
 FROM message AS m INDEXED BY message_by_visibility
 CROSS JOIN message_body AS b ON b.sequence = m.sequence
 WHERE m.backlog = ? AND m.lane = 1 AND m.visible_at_ms <= ?
@@ -372,21 +375,24 @@ WHERE backlog = ?1 AND sequence IN (
     WHERE backlog = ?1 AND lane = 1 AND visible_at_ms <= ?2 LIMIT ?3);
 
 -- name: bury_messages
-UPDATE message SET backlog = ?3, visible_at_ms = ?4, lane = 0, dead_letter_source = ?5
-WHERE backlog = ?1 AND sequence IN (SELECT value FROM json_each(?2));
+UPDATE message
+SET backlog = ?2, visible_at_ms = ?3, lane = 0, dead_letter_source = ?4,
+    provenance = coalesce(CAST(moved.provenance AS BLOB), message.provenance)
+FROM (SELECT json_extract(value, '$[0]') AS backlog, json_extract(value, '$[1]') AS sequence,
+             json_extract(value, '$[2]') AS provenance
+      FROM json_each(?1)) AS moved
+WHERE message.backlog = moved.backlog AND message.sequence = moved.sequence;
 
 -- name: bury_fifo_message
 UPDATE message
 SET backlog = ?3, sequence = ?4, visible_at_ms = ?5, lane = 0, dead_letter_source = ?6,
-    group_key = (SELECT key FROM fifo_group WHERE backlog = ?3 AND group_id = ?7)
+    group_key = (SELECT key FROM fifo_group WHERE backlog = ?3 AND group_id = ?7),
+    provenance = coalesce(?8, provenance)
 WHERE backlog = ?1 AND sequence = ?2;
 
 -- name: bury_fifo_body
 UPDATE message_body SET sequence = ?2, sent_at_ms = ?3, deduplication_id = message_id
 WHERE sequence = ?1;
-
--- name: queue_name_json
-SELECT json_array(account_id, region, name) FROM queue WHERE id = ?;
 
 -- name: queues_by_dead_letter_queue
 SELECT id, account_id, region, name, version, attributes, tags, created_at_ms, modified_at_ms
@@ -462,7 +468,8 @@ SELECT lane FROM l WHERE lane IS NOT NULL;
 
 -- name: movable_messages
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, length(b.body),
-       b.group_id, m.dead_letter_source
+       b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = x'01',
+       m.dead_letter_source
 FROM message AS m INDEXED BY message_by_visibility
 CROSS JOIN message_body AS b ON b.sequence = m.sequence
 WHERE m.backlog = ? AND m.lane = ? AND m.visible_at_ms <= ?
@@ -470,7 +477,8 @@ ORDER BY m.visible_at_ms, m.sequence LIMIT ?;
 
 -- name: movable_by_sequence
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, length(b.body),
-       b.group_id, m.dead_letter_source
+       b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = x'01',
+       m.dead_letter_source
 FROM message AS m CROSS JOIN message_body AS b ON b.sequence = m.sequence
 WHERE m.backlog = ? AND m.sequence IN (SELECT value FROM json_each(?));
 
@@ -478,29 +486,31 @@ WHERE m.backlog = ? AND m.sequence IN (SELECT value FROM json_each(?));
 UPDATE message
 SET backlog = ?3, sequence = ?4, visible_at_ms = ?5, receive_count = 0,
     first_received_at_ms = NULL, lane = 0, dead_letter_source = NULL,
-    group_key = (SELECT key FROM fifo_group WHERE backlog = ?3 AND group_id = ?6)
+    group_key = (SELECT key FROM fifo_group WHERE backlog = ?3 AND group_id = ?6),
+    provenance = coalesce(?7, provenance)
 WHERE backlog = ?1 AND sequence = ?2;
 
 -- name: redrive_body
 UPDATE message_body SET sequence = ?2, sent_at_ms = ?3, message_id = ?4 WHERE sequence = ?1;
 
 
--- Accounts and secrets
+-- Records
 
--- name: access_key
-SELECT access_key_id, secret, account_id FROM access_key WHERE access_key_id = ?;
+-- name: record
+SELECT version, value FROM record WHERE kind = ? AND account_id = ? AND name = ?;
 
--- name: root_key
-SELECT access_key_id, secret, account_id FROM access_key WHERE account_id = ? AND is_root;
+-- name: records_by_prefix
+SELECT name, version, value FROM record
+WHERE kind = ?1 AND account_id = ?2
+  AND name >= ?3 AND name < ?3 || char(0x10FFFF) AND name > ?4
+ORDER BY name LIMIT ?5;
 
--- name: delete_root_key
-DELETE FROM access_key WHERE account_id = ? AND is_root;
+-- name: next_edit
+UPDATE meta SET value = value + 1 WHERE name = 'edits' RETURNING value;
 
--- name: insert_root_key
-INSERT INTO access_key (access_key_id, secret, account_id, is_root) VALUES (?, ?, ?, 1);
+-- name: put_record
+INSERT INTO record (kind, account_id, name, version, value) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value;
 
--- name: secret
-SELECT value FROM secret WHERE name = ?;
-
--- name: insert_secret
-INSERT INTO secret (name, value) VALUES (?, ?);
+-- name: delete_record
+DELETE FROM record WHERE kind = ? AND account_id = ? AND name = ?;

@@ -9,12 +9,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import NamedTuple
 
-from stanchion.store.contract import Wake
+from stanchion.store.contract import QueueName, SealedAs, Wake
+from stanchion.store.provenance import Provenances
 from stanchion.store.sqlite.sequence import Sequence
 from stanchion.store.sqlite.statements import RowsStatement, statement
 from stanchion.store.sqlite.tenants import Fairness
 
 _QUEUE_PLACE = statement("queue_place")
+_QUEUE_NAME = statement("queue_name")
 _BACKLOG_MESSAGES = statement("backlog_messages")
 _ADD_TO_BACKLOG = statement("add_to_backlog")
 _ADD_TO_TALLY = RowsStatement("add_to_tally")
@@ -57,6 +59,7 @@ class Resources(NamedTuple):
 
     sequence: Sequence
     entropy: Callable[[int], bytes]
+    provenances: Provenances
     in_flight_bounds: dict[int, int]
     """By backlog: at least as many as are in flight; see `counts.in_flight_room`."""
     fairness: dict[int, Fairness]
@@ -74,6 +77,7 @@ class Transaction:
         self.now_ms = now_ms
         self.resources = resources
         self._places: dict[int, Place | None] = {}
+        self._names: dict[int, QueueName] = {}
         self._messages: dict[int, int] = {}
         self._check_at_ms: dict[int, int] = {}
         self._tally: dict[tuple[int, int, int], int] = {}
@@ -88,6 +92,17 @@ class Transaction:
         place = Place(*row) if row else None
         self._places[queue_id] = place
         return place
+
+    def name_of(self, place: Place) -> QueueName:
+        if place.queue_id not in self._names:
+            row = self.execute(_QUEUE_NAME, (place.queue_id,)).fetchone()
+            self._names[place.queue_id] = QueueName(*row)
+        return self._names[place.queue_id]
+
+    def sealed_as(self, place: Place, message_id: str, provenance: object) -> SealedAs | None:
+        """What the body of a message here was sealed for, when its provenance is genuine."""
+        here = SealedAs(self.name_of(place), message_id)
+        return self.resources.provenances.sealed_as(provenance, here)
 
     def messages(self, place: Place) -> int:
         """How many messages there are now, those of this transaction included."""

@@ -10,6 +10,9 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
+from stanchion.store.contract import SealedAs
 from stanchion.store.sqlite import expiry, groups
 from stanchion.store.sqlite.statements import statement
 from stanchion.store.sqlite.transaction import Place, Transaction
@@ -20,13 +23,15 @@ _BURY_FIFO_BODY = statement("bury_fifo_body")
 _REDRIVE_MESSAGE = statement("redrive_message")
 _REDRIVE_BODY = statement("redrive_body")
 _SET_CHECK_AT = statement("set_check_at")
-_QUEUE_NAME_JSON = statement("queue_name_json")
 
 _STEP_BYTES_MAX = 16 * 1024 * 1024
 
 Row = tuple[Any, ...]
 """Of a message: as `expiry.remove` takes them, and then these."""
 SEQUENCE, RECEIVE_COUNT, VISIBLE_AT, GROUP_KEY, SENT_AT, _BODY_BYTES, GROUP_ID = range(7)
+_MESSAGE_ID, _PROVENANCE, IS_SEALED = range(7, 10)
+
+_encode = msgspec.json.encode
 
 
 def one_step(rows: Iterable[Row]) -> list[Row]:
@@ -46,13 +51,19 @@ def bury(tx: Transaction, source: Place, rows: Sequence[Row]) -> None:
     assert source.dead_letter_queue_id is not None
     target = tx.place(source.dead_letter_queue_id)
     assert target is not None
-    (name,) = tx.execute(_QUEUE_NAME_JSON, (source.queue_id,)).fetchone()
+    name = _encode(tx.name_of(source)).decode()
+    rows = sorted(rows)
+    stamps = _stamps(tx, source, target, rows, [row[_MESSAGE_ID] for row in rows])
     if source.is_fifo:
-        _bury_in_order(tx, source, target, name, rows)
+        _bury_in_order(tx, source, target, name, rows, stamps)
         tx.add_sent(target, len(rows))
     else:
-        listed = str([row[SEQUENCE] for row in rows])
-        tx.execute(_BURY_MESSAGES, (source.backlog, listed, target.backlog, tx.now_ms, name))
+        moved = [
+            (source.backlog, row[SEQUENCE], None if stamp is None else stamp.decode())
+            for row, stamp in zip(rows, stamps, strict=True)
+        ]
+        parameters = (_encode(moved).decode(), target.backlog, tx.now_ms, name)
+        tx.execute(_BURY_MESSAGES, parameters)
         tx.add_sent(target, len(rows))
         tx.add_wake(target.queue_id, tx.now_ms, len(rows))
         # They were sent long ago, so they may have less time left than what is there already.
@@ -60,17 +71,38 @@ def bury(tx: Transaction, source: Place, rows: Sequence[Row]) -> None:
     expiry.uncount(tx, source, rows)
 
 
+def _stamps(
+    tx: Transaction, source: Place, target: Place, rows: Sequence[Row], ids: Sequence[str]
+) -> list[bytes | None]:
+    """The provenance of each message in the target, where it has this id; None: as it is."""
+    stamped = tx.resources.provenances.stamped
+    here, there = tx.name_of(source), tx.name_of(target)
+    return [
+        stamped(row[_PROVENANCE], SealedAs(here, row[_MESSAGE_ID]), SealedAs(there, message_id))
+        if row[IS_SEALED]
+        else None
+        for row, message_id in zip(rows, ids, strict=True)
+    ]
+
+
 def _bury_in_order(
-    tx: Transaction, source: Place, target: Place, name: str, rows: Sequence[Row]
+    tx: Transaction,
+    source: Place,
+    target: Place,
+    name: str,
+    rows: Sequence[Row],
+    stamps: Sequence[bytes | None],
 ) -> None:
-    rows = sorted(rows)
     first = tx.resources.sequence.take(len(rows))
     _open_groups(tx, target, rows, first, is_returned=True)
     tx.connection.executemany(
         _BURY_FIFO_MESSAGE,
         [
-            (source.backlog, row[SEQUENCE], target.backlog, new, tx.now_ms, name, row[GROUP_ID])
-            for new, row in enumerate(rows, first)
+            (
+                *(source.backlog, row[SEQUENCE], target.backlog, first + n, tx.now_ms, name),
+                *(row[GROUP_ID], stamps[n]),
+            )
+            for n, row in enumerate(rows)
         ],
     )
     tx.connection.executemany(
@@ -85,19 +117,21 @@ def redrive(tx: Transaction, source: Place, target: Place, rows: Sequence[Row]) 
     if target.is_fifo:
         _open_groups(tx, target, rows, first, is_returned=False)
     entropy = tx.resources.entropy(16 * len(rows))
+    ids = [_uuid(entropy[16 * n : 16 * n + 16]) for n in range(len(rows))]
+    stamps = _stamps(tx, source, target, rows, ids)
     tx.connection.executemany(
         _REDRIVE_MESSAGE,
         [
-            (source.backlog, row[SEQUENCE], target.backlog, new, tx.now_ms, row[GROUP_ID])
-            for new, row in enumerate(rows, first)
+            (
+                *(source.backlog, row[SEQUENCE], target.backlog, first + n, tx.now_ms),
+                *(row[GROUP_ID], stamps[n]),
+            )
+            for n, row in enumerate(rows)
         ],
     )
     tx.connection.executemany(
         _REDRIVE_BODY,
-        [
-            (row[SEQUENCE], first + n, tx.now_ms, _uuid(entropy[16 * n : 16 * n + 16]))
-            for n, row in enumerate(rows)
-        ],
+        [(row[SEQUENCE], first + n, tx.now_ms, ids[n]) for n, row in enumerate(rows)],
     )
     tx.add_sent(target, len(rows))
     tx.add_invisible(target, False, tx.now_ms, len(rows))
