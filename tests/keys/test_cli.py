@@ -1,0 +1,125 @@
+"""`stanchion keys`, over documents in memory."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from msgspec import Struct
+
+import stanchion.cli
+from stanchion.cli import keys as verb
+from stanchion.keys.choice import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE, root_of
+from stanchion.keys.key_file import FileSource
+from stanchion.keys.ring import open_ring
+from stanchion.store.documents import Documents
+from tests.keys.conftest import TurnedClock, entropy_of
+
+
+class Settings(Struct):
+    """What of the settings these verbs look at."""
+
+    data_dir: str
+    root_key_file: str = ""
+    root_passphrase_fd: int = -1
+    root_pkcs11_module: str = ""
+    root_pkcs11_token: str = ""
+    root_pkcs11_key: str = ""
+
+
+@pytest.fixture
+def data_dir(documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    @contextmanager
+    def over(directory: Path) -> Iterator[Callable[[Any], Any]]:
+        assert directory == tmp_path
+        yield lambda work: asyncio.run(work(documents))
+
+    def configured(config: str | None, flags: dict[str, Any]) -> SimpleNamespace:
+        return SimpleNamespace(settings=Settings(flags["data_dir"] or ""))
+
+    monkeypatch.setattr(stanchion.cli, "offline", SimpleNamespace(documents=over), raising=False)
+    monkeypatch.setattr(verb, "configuration", configured)
+    return tmp_path
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(verb.keys, list(arguments), env=environment)
+
+
+def started(documents: Documents, data_dir: Path, environment: dict[str, str]) -> None:
+    source = root_of(Settings(str(data_dir)), data_dir, environment)
+    asyncio.run(open_ring(documents, source, TurnedClock(), entropy_of(1)))
+
+
+def test_status_shows_what_there_is_and_no_key(documents: Documents, data_dir: Path) -> None:
+    started(documents, data_dir, {})
+    result = run("status", "--data-dir", str(data_dir))
+    assert result.exit_code == 0
+    first, second = result.output.splitlines()
+    fingerprint = FileSource(data_dir / "root.key", entropy_of(1)).first().parameters["fingerprint"]
+    assert first == f"root of trust: file (fingerprint {fingerprint})"
+    assert second.startswith("ring key 1: made 2023-11-14, ")
+    assert second.endswith(" days old, active")
+    assert (data_dir / "root.key").read_text().strip() not in result.output
+
+
+def test_rotate_the_key_file(documents: Documents, data_dir: Path) -> None:
+    started(documents, data_dir, {})
+    before = (data_dir / "root.key").read_text()
+    result = run("rotate", "--data-dir", str(data_dir))
+    assert result.exit_code == 0, result.output
+    assert "under the key file" in result.output
+    assert "A backup made before now opens with the root of its time only" in result.output
+    after = (data_dir / "root.key").read_text()
+    assert after != before
+    assert after.strip() not in result.output
+    status = run("status", "--data-dir", str(data_dir)).output
+    assert "days old, opens what it sealed before" in status
+    assert status.endswith(" 0 days old, active\n")
+
+
+def test_rotate_from_a_file_to_a_passphrase_and_to_another(
+    documents: Documents, data_dir: Path
+) -> None:
+    started(documents, data_dir, {})
+    place = ("rotate", "--data-dir", str(data_dir))
+    first = run(*place, "--to", "passphrase", **{NEW_PASSPHRASE_VARIABLE: "correct horse battery"})
+    assert first.exit_code == 0, first.output
+    assert "with the new passphrase from now on" in first.output
+    assert "correct horse" not in first.output
+    started(documents, data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
+    old = {PASSPHRASE_VARIABLE: "correct horse battery"}
+    second = run(*place, **old, **{NEW_PASSPHRASE_VARIABLE: "another passphrase"})
+    assert second.exit_code == 0, second.output
+    started(documents, data_dir, {PASSPHRASE_VARIABLE: "another passphrase"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("status",), "no data directory"),
+        (("rotate",), "no data directory"),
+        (("status", "--data-dir", "HERE"), "there is no key ring yet"),
+        (("rotate", "--data-dir", "HERE"), "there is no key ring yet"),
+    ],
+)
+def test_mistakes_are_one_line(data_dir: Path, arguments: tuple[str, ...], message: str) -> None:
+    result = run(*(argument.replace("HERE", str(data_dir)) for argument in arguments))
+    assert result.exit_code == 2
+    assert result.output.startswith(f"Error: {message}")
+    assert result.output.count("\n") == 1
+
+
+def test_a_wrong_passphrase_is_one_line(documents: Documents, data_dir: Path) -> None:
+    started(documents, data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
+    result = run(
+        *("rotate", "--data-dir", str(data_dir)),
+        **{PASSPHRASE_VARIABLE: "wrong horse battery", NEW_PASSPHRASE_VARIABLE: "x" * 12},
+    )
+    assert result.exit_code == 2
+    assert "does not open the data" in result.output
+    assert result.output.count("\n") == 1
