@@ -1,0 +1,1 @@
+"""Policies: documents, conditions, and what they decide. Pure: no clock, store or socket."""
