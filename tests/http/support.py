@@ -14,6 +14,7 @@ from stanchion.http.limits import HttpLimits
 from stanchion.http.listener import Listener
 from stanchion.http.message import HttpRequest, HttpResponse
 from stanchion.http.refusals import Refuse, refused
+from stanchion.http.tls import CertificateWatcher
 
 WALL_S = 1_767_323_045.0
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
@@ -67,7 +68,7 @@ async def serving(
     handler: Handler,
     limits: HttpLimits | None = None,
     refuse: Refuse = refused,
-    tls: ssl.SSLContext | None = None,
+    tls: CertificateWatcher | None = None,
 ) -> AsyncIterator[Served]:
     """Serve, and see afterwards that nothing was left behind."""
     clock = SetClock()

@@ -5,16 +5,17 @@ process that was stopped or is overloaded does not blame its clients for the tim
 """
 
 import asyncio
-import ssl
-from pathlib import Path
 
 from stanchion.clock import Clock
 from stanchion.http.connection import Connection, Handler, Shared
 from stanchion.http.limits import HttpLimits
 from stanchion.http.refusals import Refuse, refused
 from stanchion.http.response import ResponseHead
+from stanchion.http.tls import CertificateWatcher
 
 TICK_S = 1.0
+_TICKS_BETWEEN_CHECKS = 5
+"""Of the certificates' files, which may be on a disk that is far away."""
 _BACKLOG = 1024
 _CANCELLED_WITHIN_S = 5.0
 
@@ -34,6 +35,7 @@ class Listener:
         head = ResponseHead(clock.wall_s())
         self._shared = Shared(handler, refuse, limits or HttpLimits(), head)
         self._servers: list[asyncio.AbstractServer] = []
+        self._certificates: list[CertificateWatcher] = []
         self._timer = self._loop.call_later(TICK_S, self._tick_on)
 
     def _tick_on(self) -> None:
@@ -41,13 +43,18 @@ class Listener:
         self.tick()
 
     def tick(self) -> None:
-        """A second has passed: turn the Date header, and end what has waited too long."""
+        """A second has passed: turn the Date header, end what has waited too long, and now and
+        then look whether certificates were replaced.
+        """
         shared = self._shared
         shared.tick += 1
         shared.idle_deadline = shared.tick + shared.limits.idle_timeout_s
         shared.head.turn(self._clock.wall_s())
         for connection in [each for each in shared.connections if each.deadline < shared.tick]:
             connection.expire()
+        if shared.tick % _TICKS_BETWEEN_CHECKS == 0:
+            for certificates in self._certificates:
+                certificates.check()
 
     @property
     def connection_count(self) -> int:
@@ -57,8 +64,8 @@ class Listener:
     def buffered_bytes(self) -> int:
         return self._shared.buffers.used_bytes
 
-    async def open(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen, with TLS when given a context; the port, which is chosen when 0 is asked for.
+    async def open(self, host: str, port: int, tls: CertificateWatcher | None = None) -> int:
+        """Listen, with TLS when given certificates; the port, which is chosen when it is 0.
 
         Raises OSError when the address cannot be had.
         """
@@ -67,11 +74,13 @@ class Listener:
             lambda: Connection(shared, secure=secure),
             host,
             port,
-            ssl=tls,
+            ssl=tls.context if tls else None,
             backlog=_BACKLOG,
             ssl_handshake_timeout=shared.limits.header_timeout_s if secure else None,
         )
         self._servers.append(server)
+        if tls:
+            self._certificates.append(tls)
         bound_port: int = server.sockets[0].getsockname()[1]
         return bound_port
 
@@ -100,15 +109,3 @@ class Listener:
         except TimeoutError:
             return False
         return True
-
-
-def tls_context(certificate_path: Path, key_path: Path) -> ssl.SSLContext:
-    """For TLS 1.2 and later. The certificate file holds the chain, both files are PEM.
-
-    Raises OSError when a file cannot be read, ssl.SSLError when it is not what it should be.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(certificate_path, key_path)
-    return context

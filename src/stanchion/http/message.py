@@ -14,9 +14,10 @@ class HttpRequest(Struct, gc=False):
     headers: dict[str, str]
     body: bytes
     secure: bool
-    """True when this process terminated TLS for the connection."""
+    """True when this process terminated TLS for the connection, or a trusted proxy says that it did
+    for the client (`proxies.py`)."""
     peer_ip: str
-    """The address of the client's end of the connection."""
+    """The address of the client's end of the connection, or what a trusted proxy says it is."""
 
 
 class HttpResponse(Struct, gc=False):
