@@ -87,6 +87,7 @@ def verify(
     hosts: tuple[str, ...] = (),
 ) -> sigv4.Signature:
     signature = sigv4.read(request)
+    assert signature is not None
     expectations = Expectations(regions, hosts)
     sigv4.verify(request, signature, SECRET, service="sqs", now_s=now_s, expectations=expectations)
     return signature

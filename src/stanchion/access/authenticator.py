@@ -12,91 +12,147 @@ from msgspec import Struct
 
 from stanchion.access import sigv4
 from stanchion.access.canonical import SignedRequest
-from stanchion.access.identity import Caller, Identity, root_of
+from stanchion.access.directory import Directory
+from stanchion.access.entities import AccessKey
+from stanchion.access.identity import Caller, Identity, anonymous, root_of
+from stanchion.access.key_use import KeyUses
+from stanchion.access.sessions import NotASession, Session, Sessions
 from stanchion.clock import Clock
-from stanchion.model.errors import InvalidClientTokenId
-from stanchion.store.contract import AccessKey, GetAccessKey, StoreClient
+from stanchion.keys.sealing import Sealer, Unsealable
+from stanchion.model.errors import ExpiredToken, InvalidClientTokenId
 
 Value = TypeVar("Value")
 
-KNOWN_TTL_S = 10.0
-"""How long a key is believed to be as it was read, when another node may have changed it."""
 UNKNOWN_TTL_S = 1.0
 """How long a key stays unknown, so that a client with a wrong one costs no storage reads."""
 REMEMBERED_KEYS_MAX = 4096
 ACCESS_KEY_ID_CHARS_MAX = 128
 
 DEV_ACCOUNT_ID = "000000000000"
-DEV_REGION = "us-east-1"
+DEFAULT_REGION = "us-east-1"
+"""Of those who do not say: unsigned requests have no credential scope."""
 
 
 class Authenticator(Protocol):
     """Who is calling."""
 
     async def authenticate(self, request: SignedRequest, service: str = "sqs") -> Identity:
-        """The identity behind a request to `service`.
+        """The identity behind a request to `service`; anonymous without credentials.
 
-        Raises `AccessDenied` without credentials, `IncompleteSignature`, `InvalidClientTokenId`,
-        `SignatureDoesNotMatch`; and `StoreError` when the key cannot be looked up.
+        Raises `IncompleteSignature`, `InvalidClientTokenId`, `SignatureDoesNotMatch`,
+        `ExpiredToken`; and `StoreError` when the key cannot be looked up.
         """
         ...
 
 
-class _Known(Struct, frozen=True, gc=False):
+class _Known(Struct, frozen=True):
+    """What an access key stands for, as of `epoch` of the documents."""
+
+    epoch: int
     secret: str
     caller: Caller
+    token: str | None = None
+    expires_at_s: float = float("inf")
 
 
 class SignatureAuthenticator:
-    """Believes only signatures. Keys come from the store and are remembered for a short time.
+    """Believes only signatures. What keys stand for is remembered until any document changes.
 
     Nothing is awaited while the caller's key is remembered.
     """
 
     def __init__(
         self,
-        keys: StoreClient,
+        directory: Directory,
+        sealer: Sealer,
         clock: Clock,
         expectations: sigv4.Expectations | None = None,
+        uses: KeyUses | None = None,
         remembered_max: int = REMEMBERED_KEYS_MAX,
     ) -> None:
-        self._keys = keys
+        self._directory = directory
+        self._documents = directory.documents
+        self._sealer = sealer
+        self._sessions = Sessions(sealer)
         self._clock = clock
         self._expectations = expectations or sigv4.Expectations()
+        self._uses = uses
         # Two, so that a flood of made-up keys cannot push out those that exist.
-        self._known: _Remembered[_Known] = _Remembered(KNOWN_TTL_S, remembered_max)
+        self._known: dict[str, _Known] = {}
         self._unknown: _Remembered[bool] = _Remembered(UNKNOWN_TTL_S, remembered_max)
+        self._remembered_max = remembered_max
 
     async def authenticate(self, request: SignedRequest, service: str = "sqs") -> Identity:
         signature = sigv4.read(request)
+        if signature is None:
+            return Identity(anonymous(request.peer_ip), self._default_region())
         now_s = self._clock.wall_s()
         access_key_id = signature.scope.access_key_id
-        key = self._known.get(access_key_id, now_s)
-        if key is None:
-            key = await self._look_up(access_key_id, now_s)
-        if key is None or signature.has_token:
-            # No key of ours comes with a session token, so any token is a wrong one.
+        known = self._known.get(access_key_id)
+        if known is None or known.epoch != self._documents.epoch or known.token != signature.token:
+            # Another token is another session, or one that is made up.
+            known = await self._look_up(access_key_id, signature.token, now_s)
+        if known is None:
             raise InvalidClientTokenId("The security token included in the request is invalid.")
         sigv4.verify(
             request,
             signature,
-            key.secret,
+            known.secret,
             service=service,
             now_s=now_s,
             expectations=self._expectations,
         )
-        return Identity(key.caller, signature.scope.region)
+        if now_s >= known.expires_at_s:
+            raise ExpiredToken("The security token included in the request is expired")
+        if self._uses is not None and known.token is None:
+            self._uses.note(access_key_id, service, signature.scope.region, now_s)
+        return Identity(known.caller, signature.scope.region)
 
-    async def _look_up(self, access_key_id: str, now_s: float) -> _Known | None:
+    def _default_region(self) -> str:
+        return min(self._expectations.regions, default=DEFAULT_REGION)
+
+    async def _look_up(self, access_key_id: str, token: str | None, now_s: float) -> _Known | None:
         if not _is_access_key_id(access_key_id) or self._unknown.get(access_key_id, now_s):
             return None
-        found: AccessKey | None = await self._keys.run(GetAccessKey(access_key_id))
-        if found is None:
-            self._unknown.put(access_key_id, True, now_s)
+        # Before anything is read: an edit meanwhile makes what was read stale at once.
+        epoch = self._documents.epoch
+        if token is not None:
+            known = await self._read_session(access_key_id, token, epoch)
+        else:
+            known = await self._read_key(access_key_id, epoch)
+        if known is None:
+            if token is None:
+                self._unknown.put(access_key_id, True, now_s)
             return None
-        known = _Known(found.secret, root_of(found.account_id, found.access_key_id))
-        self._known.put(access_key_id, known, now_s)
+        self._known.pop(access_key_id, None)
+        if len(self._known) >= self._remembered_max:
+            del self._known[next(iter(self._known))]
+        self._known[access_key_id] = known
         return known
+
+    async def _read_key(self, access_key_id: str, epoch: int) -> _Known | None:
+        # Not through the cache, where made-up keys would push out what exists.
+        key, _ = await self._documents.read(AccessKey, "", access_key_id)
+        if key is None or not key.is_active:
+            return None
+        caller = await self._directory.caller_of_key(key)
+        if caller is None:
+            return None
+        try:
+            secret = self._sealer.open(f"access-key:{access_key_id}", key.sealed_secret)
+        except Unsealable:
+            return None
+        return _Known(epoch, secret.decode(), caller)
+
+    async def _read_session(self, access_key_id: str, token: str, epoch: int) -> _Known | None:
+        try:
+            session: Session = self._sessions.open(access_key_id, token)
+        except NotASession:
+            return None
+        caller = await self._directory.caller_of_session(session)
+        if caller is None:
+            return None
+        return _Known(epoch, session.secret, caller, token, session.expires_at_s)
 
 
 def _is_access_key_id(text: str) -> bool:
@@ -127,15 +183,43 @@ class _Remembered(Generic[Value]):
 
 
 class DevAuthenticator:
-    """Believes everybody. An access key of 12 digits is the account; the region is as signed."""
+    """Believes everybody. An access key of 12 digits is the account; the region is as signed.
+
+    Keys and sessions that were made here stand for whom they were made, so that policies can be
+    tried out; any other key is its account's root user.
+    """
+
+    def __init__(self, directory: Directory, sealer: Sealer) -> None:
+        self._directory = directory
+        self._sessions = Sessions(sealer)
+        self._known: dict[tuple[str, str], tuple[int, Caller]] = {}
 
     async def authenticate(self, request: SignedRequest, service: str = "sqs") -> Identity:
         match = _CREDENTIAL.search(request.headers.get("authorization", "") or request.query)
         if match is None:
-            return Identity(root_of(DEV_ACCOUNT_ID, ""), DEV_REGION)
+            return Identity(root_of(DEV_ACCOUNT_ID, ""), DEFAULT_REGION)
         access_key_id, region = match.groups()
+        key = (access_key_id, request.headers.get("x-amz-security-token", ""))
+        epoch = self._directory.documents.epoch
+        known = self._known.get(key)
+        if known is None or known[0] != epoch:
+            if len(self._known) >= REMEMBERED_KEYS_MAX:
+                self._known.clear()
+            known = self._known[key] = (epoch, await self._caller(*key))
+        return Identity(known[1], region)
+
+    async def _caller(self, access_key_id: str, token: str) -> Caller:
         account_id = access_key_id if _ACCOUNT_ID.fullmatch(access_key_id) else DEV_ACCOUNT_ID
-        return Identity(root_of(account_id, access_key_id), region)
+        root = root_of(account_id, access_key_id)
+        if token:
+            try:
+                session = self._sessions.open(access_key_id, token)
+            except NotASession:
+                return root
+            return await self._directory.caller_of_session(session) or root
+        key, _ = await self._directory.documents.read(AccessKey, "", access_key_id)
+        found = await self._directory.caller_of_key(key) if key and key.is_active else None
+        return found or root
 
 
 # In a header, or percent-encoded in a query string; what is not needed may be missing.

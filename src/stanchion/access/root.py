@@ -12,7 +12,11 @@ from base64 import b32encode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 
-from stanchion.store.contract import AccessKey, GetRootKey, SetRootKey, StoreClient
+from msgspec import Struct, structs
+
+from stanchion.access.entities import AccessKey, Account
+from stanchion.keys.sealing import Sealer
+from stanchion.store.documents import Documents, Draft
 
 ROOT_ACCOUNT_ID = "000000000000"
 FILE_NAME = "root-credentials.env"
@@ -25,12 +29,24 @@ class UnreadableCredentialsError(Exception):
     """The credentials file is there and the key is not in it, or it cannot be read or written."""
 
 
+class RootKey(Struct, frozen=True):
+    """The root user's credentials."""
+
+    access_key_id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"RootKey({self.access_key_id!r})"
+
+
 async def ensure_root_key(
-    keys: StoreClient,
-    given: AccessKey | None,
+    documents: Documents,
+    sealer: Sealer,
+    given: RootKey | None,
     data_dir: Path,
     *,
     endpoint_url: str,
+    now_ms: int,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> Path | None:
     """Make sure that the account has its root key. Answer: the file written, if one was.
@@ -38,39 +54,79 @@ async def ensure_root_key(
     `given` replaces the key there is. `endpoint_url` goes into the file unless it is empty, for
     the convenience of whoever loads it. Raises `UnreadableCredentialsError`, and `StoreError`.
     """
-    current = await keys.run(GetRootKey(ROOT_ACCOUNT_ID))
+    account = await documents.get(Account, "", ROOT_ACCOUNT_ID)
     if given is not None:
-        if given != current:
-            await keys.run(SetRootKey(given))
+        if not await _is_set(documents, sealer, given):
+            await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, given, now_ms)
         return None
-    if current is not None:
+    if account is not None and account.root_access_key_ids:
         return None
     path = data_dir / FILE_NAME
     try:
         if path.exists():
             # Left by a start that ended before the store knew, or put there by the operator.
-            await keys.run(SetRootKey(_read(path)))
+            await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, _read(path), now_ms)
             return None
-        key = _new_key(entropy)
+        key = new_root_key(entropy)
         _write(path, _lines(key, endpoint_url))
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableCredentialsError(f"cannot use {path}: {error}") from error
-    await keys.run(SetRootKey(key))
+    await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, key, now_ms)
     return path
 
 
-def root_key(access_key_id: str, secret: str) -> AccessKey:
-    return AccessKey(access_key_id, secret, ROOT_ACCOUNT_ID)
+async def _is_set(documents: Documents, sealer: Sealer, key: RootKey) -> bool:
+    account = await documents.get(Account, "", ROOT_ACCOUNT_ID)
+    found = await documents.get(AccessKey, "", key.access_key_id)
+    if account is None or found is None:
+        return False
+    return (
+        account.root_access_key_ids == (key.access_key_id,)
+        and found.is_active
+        and sealer.open(f"access-key:{key.access_key_id}", found.sealed_secret).decode()
+        == key.secret
+    )
 
 
-def _new_key(entropy: Callable[[int], bytes]) -> AccessKey:
+async def set_root_key(
+    documents: Documents, sealer: Sealer, account_id: str, key: RootKey, now_ms: int
+) -> None:
+    """Make this the one root key of an account, creating the account if there is none.
+
+    Raises `UnreadableCredentialsError` when another account or a user has a key of that id.
+    """
+    document = AccessKey(
+        access_key_id=key.access_key_id,
+        account_id=account_id,
+        sealed_secret=sealer.seal(f"access-key:{key.access_key_id}", key.secret.encode()),
+        created_at_ms=now_ms,
+    )
+
+    async def change(draft: Draft) -> None:
+        account = await draft.get(Account, "", account_id)
+        account = account or Account(id=account_id, created_at_ms=now_ms)
+        taken = await draft.get(AccessKey, "", key.access_key_id)
+        if taken is not None and (taken.account_id, taken.user) != (account_id, ""):
+            raise UnreadableCredentialsError(
+                f"the access key id {key.access_key_id} belongs to somebody else"
+            )
+        for old in account.root_access_key_ids:
+            draft.delete(AccessKey, "", old)
+        ids = (key.access_key_id,)
+        draft.put(structs.replace(account, root_access_key_ids=ids), "", account_id)
+        draft.put(document, "", key.access_key_id)
+
+    await documents.change(change)
+
+
+def new_root_key(entropy: Callable[[int], bytes] = os.urandom) -> RootKey:
     access_key_id = f"AKIA{b32encode(entropy(10)).decode()}"
-    return root_key(access_key_id, b64encode(entropy(30)).decode())
+    return RootKey(access_key_id, b64encode(entropy(30)).decode())
 
 
-def _lines(key: AccessKey, endpoint_url: str) -> str:
+def _lines(key: RootKey, endpoint_url: str) -> str:
     lines = [
-        f"# The root key of account {key.account_id}, made at the first start. Keep it secret.",
+        f"# The root key of account {ROOT_ACCOUNT_ID}, made at the first start. Keep it secret.",
         f"export AWS_ACCESS_KEY_ID={key.access_key_id}",
         f"export AWS_SECRET_ACCESS_KEY={key.secret}",
         f"export AWS_DEFAULT_REGION={DEFAULT_REGION}",
@@ -102,9 +158,9 @@ _LINE = re.compile(
 )
 
 
-def _read(path: Path) -> AccessKey:
+def _read(path: Path) -> RootKey:
     values = dict(_LINE.findall(path.read_text(encoding="utf-8")))
     try:
-        return root_key(values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"])
+        return RootKey(values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"])
     except KeyError as missing:
         raise UnreadableCredentialsError(f"{path} has no line with {missing.args[0]}") from None

@@ -23,7 +23,7 @@ from stanchion.access.canonical import (
     canonical_query,
     query_pairs,
 )
-from stanchion.model.errors import AccessDenied, IncompleteSignature, SignatureDoesNotMatch
+from stanchion.model.errors import IncompleteSignature, SignatureDoesNotMatch
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_MAX_S = 15 * 60
@@ -59,8 +59,8 @@ class Signature(Struct, gc=False):
     """The same, in seconds since the epoch."""
     query: str
     """The canonical query string, without the signature itself."""
-    has_token: bool
-    """Whether a session token was given. It is never ignored."""
+    token: str | None
+    """The session token, if one was given. It is never ignored."""
     expires_s: int | None = None
     """How long a presigned request is good for; None when the signature is in a header."""
 
@@ -68,10 +68,10 @@ class Signature(Struct, gc=False):
 # --- Reading ------------------------------------------------------------------------------------
 
 
-def read(request: SignedRequest) -> Signature:
+def read(request: SignedRequest) -> Signature | None:
     """The signature of a request, from its Authorization header or its query string.
 
-    Raises `AccessDenied` when there is none at all, `IncompleteSignature` when it cannot be read.
+    None when there is none at all. Raises `IncompleteSignature` when it cannot be read.
     """
     authorization = request.headers.get("authorization")
     if authorization is not None:
@@ -80,12 +80,7 @@ def read(request: SignedRequest) -> Signature:
         names = dict(query_pairs(request.query))
         if any(name in names for name in _PRESIGNED_PARAMETERS):
             return _read_query(request, names)
-    raise AccessDenied(f"Access to the resource {_resource(request)} is denied.")
-
-
-def _resource(request: SignedRequest) -> str:
-    scheme = "https" if request.secure else "http"
-    return f"{scheme}://{request.headers.get('host', '')}{request.path}"
+    return None
 
 
 def _read_header(request: SignedRequest, authorization: str) -> Signature:
@@ -98,13 +93,22 @@ def _read_header(request: SignedRequest, authorization: str) -> Signature:
     if scope is None or "x-amz-date" not in headers:
         scope, digest = _read_parts(request, authorization)
     signed_at, signed_at_s = _date_of(request)
-    has_token = "x-amz-security-token" in headers
+    token = headers.get("x-amz-security-token")
     query = ""
     if request.query:
         pairs = query_pairs(request.query)
         query = canonical_query(pairs)
-        has_token = has_token or any(name == b"X-Amz-Security-Token" for name, _ in pairs)
-    return Signature(scope, digest, signed_at, signed_at_s, query, has_token)
+        token = _token(request, dict(pairs))
+    return Signature(scope, digest, signed_at, signed_at_s, query, token)
+
+
+def _token(request: SignedRequest, named: dict[bytes, bytes]) -> str | None:
+    """The session token: a header's, or else a parameter's of the query string."""
+    token = request.headers.get("x-amz-security-token")
+    in_query = named.get(b"X-Amz-Security-Token")
+    if token is None and in_query is not None:
+        return in_query.decode("utf-8", "replace")
+    return token
 
 
 @lru_cache(_REMEMBERED)
@@ -223,7 +227,7 @@ def _read_query(request: SignedRequest, named: dict[bytes, bytes]) -> Signature:
         signed_at,
         _instant_s(signed_at),
         canonical_query(pairs),
-        "x-amz-security-token" in request.headers or b"X-Amz-Security-Token" in named,
+        _token(request, named),
         _expires_s(expires),
     )
 

@@ -1,0 +1,1 @@
+"""The API of AWS Security Token Service: temporary credentials."""
