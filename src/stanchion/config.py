@@ -8,6 +8,7 @@ are not settings: they are read apart and never shown.
 
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 from urllib.parse import urlsplit
@@ -43,10 +44,32 @@ class Settings(Struct, frozen=True, kw_only=True):
     tls_key: str = ""
     tls_port: Port = 9325
     """Listened on as well when there is a certificate."""
+    tls_client_ca: str = ""
+    """CAs of clients' certificates, which clients then need."""
+    plain_http: bool = True
+    """Whether there is a port without TLS."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and CIDR blocks of those whose X-Forwarded headers are believed."""
     external_url: str = ""
     """Scheme, host and port of queue URLs; empty: those that the client asked for."""
     regions: tuple[str, ...] = ()
     """The regions that may be called; empty: any."""
+    root_key_file: str = ""
+    """The root of trust; empty: `root.key` in the data directory, unless another kind is given."""
+    root_passphrase_fd: Annotated[int, Meta(ge=-1, le=1_000_000)] = -1
+    """A file descriptor to read the root's passphrase from."""
+    root_pkcs11_module: str = ""
+    """A library that speaks PKCS#11, and the labels of the token and of the AES key in it."""
+    root_pkcs11_token: str = ""
+    root_pkcs11_key: str = ""
+    kms_endpoint_url: str = ""
+    """An AWS KMS, or what speaks like one, for SSE-KMS; empty: the KMS of this server."""
+    kms_region: str = ""
+    """Where the external KMS is; empty: the region of the queue."""
+    oidc_jwks: tuple[str, ...] = ()
+    """Keys of OIDC issuers that are not to be asked: `https://issuer=FILE`."""
+    oidc_ca: str = ""
+    """CAs (PEM) of OIDC issuers that the system does not know."""
     queue_name_quarantine_s: Seconds = 60
     purge_interval_s: Seconds = 60
     in_flight_max: Count = 120_000
@@ -70,10 +93,26 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(f"store: {self.store!r} is not available; the one store is 'sqlite'")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key: one without the other")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls_client_ca: of no use without tls_cert and tls_key")
+        if not self.plain_http and not self.tls_cert:
+            raise ValueError("plain_http: without it, tls_cert and tls_key are needed")
+        for pair in self.oidc_jwks:
+            if not pair.startswith("https://") or not all(pair.rpartition("=")):
+                raise ValueError(f"oidc_jwks: {pair!r} is not of the form https://issuer=FILE")
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
         if self.external_url and not _is_origin(self.external_url):
             raise ValueError(
                 f"external_url: {self.external_url!r} is not of the form http(s)://host[:port]"
             )
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"trusted_proxies: {error}") from None
 
 
 def _is_origin(url: str) -> bool:
@@ -87,6 +126,8 @@ def _is_origin(url: str) -> bool:
 
 TYPES: Mapping[str, Any] = get_type_hints(Settings, include_extras=True)
 """The settings by name, in the order of their definition."""
+
+_LISTS = {name for name, kind in TYPES.items() if kind == tuple[str, ...]}
 
 
 class RootKey(Struct, frozen=True):
@@ -144,7 +185,17 @@ def _file_layer(file: str | None) -> list[Layer]:
         raise ConfigError(f"{file}: not TOML: {error}") from None
 
 
-_NOT_SETTINGS = frozenset({"CONFIG", "ROOT_ACCESS_KEY_ID", "ROOT_SECRET_ACCESS_KEY"})
+_NOT_SETTINGS = frozenset(
+    {
+        "CONFIG",
+        "NEW_ROOT_PASSPHRASE",
+        "ROOT_ACCESS_KEY_ID",
+        "ROOT_PASSPHRASE",
+        "ROOT_PKCS11_PIN",
+        "ROOT_SECRET_ACCESS_KEY",
+    }
+)
+"""Secrets, which are read where they are needed and never shown."""
 
 
 def _environment_layer(environment: Mapping[str, str]) -> list[Layer]:
@@ -163,8 +214,8 @@ def _checked(source: str, name: str, value: object) -> object:
     kind = TYPES.get(name)
     if kind is None:
         raise ConfigError(f"{source}: {name}: there is no such setting")
-    if isinstance(value, str) and name == "regions":
-        value = [region.strip() for region in value.split(",") if region.strip()]
+    if isinstance(value, str) and name in _LISTS:
+        value = [item.strip() for item in value.split(",") if item.strip()]
     # Text from the environment or a flag stands for a number where one is wanted.
     strict = not isinstance(value, str)
     try:

@@ -1,23 +1,24 @@
 """From a request to its reply: the pipeline, and the one place where an exception becomes an error.
 
-Choose the protocol, authenticate, decode, act, encode. The listener calls `Gateway.handle` once per
-request; a gateway never lets an exception through, and never tells a client more about a failure
-inside than that there was one.
+Choose the protocol, authenticate, decode, authorise, act, encode. The listener calls
+`Gateway.handle` once per request; a gateway never lets an exception through, never acts on what it
+has not authorised, and never tells a client more about a failure inside than that there was one.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from time import perf_counter
 from typing import Any
 
 from stanchion.access.authenticator import Authenticator
+from stanchion.access.identity import Identity
+from stanchion.clock import Ids
 from stanchion.http.message import HttpRequest, HttpResponse
+from stanchion.http.proxies import NoProxies, Proxies
 from stanchion.http.refusals import Refusal, refused
 from stanchion.model.errors import InternalFailure, ServiceError, ServiceUnavailable
 from stanchion.observe import logs
 from stanchion.observe.metrics import Metrics
-from stanchion.sqs.actions import ACTIONS
-from stanchion.sqs.call import Call
-from stanchion.sqs.service import Sqs
+from stanchion.service import Call, Service
 from stanchion.store.contract import StoreBroken, StoreError
 from stanchion.wire.protocol import Protocol, choose
 
@@ -29,19 +30,24 @@ Page = Callable[[], HttpResponse]
 
 
 class Gateway:
-    """The front door of the service. `pages` are looked up by path before anything else."""
+    """The front door of all services. `pages` are looked up by path before anything else."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        sqs: Sqs,
+        services: Iterable[Service],
+        ids: Ids,
         metrics: Metrics,
+        *,
         external_url: str | None = None,
+        proxies: Proxies | None = None,
         pages: Mapping[str, Page] | None = None,
     ) -> None:
         self._authenticator = authenticator
-        self._sqs = sqs
+        self._services = {service.model.name: service for service in services}
+        self._ids = ids
         self._metrics = metrics
+        self._proxies = proxies or NoProxies()
         self._external_url = external_url
         self._pages = pages or {}
 
@@ -49,11 +55,12 @@ class Gateway:
         """The listener's handler."""
         if request.path in self._pages and request.method in ("GET", "HEAD"):
             return self._pages[request.path]()
+        self._proxies.apply(request)
         return self._answer(request)
 
     def refuse(self, refusal: Refusal, peer_ip: str) -> HttpResponse:
         """The listener's way to turn away what never became a request."""
-        request_id = self._sqs.ids.uuid()
+        request_id = self._ids.uuid()
         logs.failed(
             refusal.error,
             action=_NO_ACTION,
@@ -67,20 +74,33 @@ class Gateway:
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         started_s = perf_counter()
-        request_id = self._sqs.ids.uuid()
+        request_id = self._ids.uuid()
         protocol = choose(request)
         action, code = _NO_ACTION, "OK"
         try:
-            identity = await self._authenticator.authenticate(request)
+            service = self._services[protocol.service.name]
+            identity = await self._authenticator.authenticate(request, protocol.service.name)
             operation, parameters = protocol.decode(request)
             action = operation.name
-            call = Call(identity.caller, identity.region, self._origin(request), request.path)
-            output = await ACTIONS[action](self._sqs, call, parameters)
+            call = self._call(request, identity)
+            await service.authorise(call, action, parameters)
+            output = await service.act(call, action, parameters)
             response = protocol.encode(operation, output, request_id)
         except Exception as error:
             code, response = self._failed(error, request, request_id, protocol, action)
         self._metrics.answered(action, code, perf_counter() - started_s)
         return response
+
+    def _call(self, request: HttpRequest, identity: Identity) -> Call:
+        return Call(
+            identity.caller,
+            identity.region,
+            self._origin(request),
+            request.path,
+            request.secure,
+            request.peer_ip,
+            request.headers,
+        )
 
     def _origin(self, request: HttpRequest) -> str:
         """What queue URLs begin with: as the client sees us, or as configured."""

@@ -11,43 +11,34 @@ import gc
 import os
 import resource
 import signal
-import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import uvloop
+from msgspec import Struct
 
 from stanchion import config
 from stanchion.access import root
-from stanchion.access.authenticator import (
-    Authenticator,
-    DevAuthenticator,
-    SignatureAuthenticator,
-)
-from stanchion.access.sigv4 import Expectations
+from stanchion.access.authenticator import Authenticator
+from stanchion.assembly import Assembly, Foundation, assemble, by_name, by_signature, keep
 from stanchion.clock import Clock, RandomIds, SystemClock
 from stanchion.config import Settings
 from stanchion.gateway import Gateway, Page
 from stanchion.http.limits import HttpLimits
-from stanchion.http.listener import Listener, tls_context
+from stanchion.http.listener import Listener
 from stanchion.http.message import HttpResponse
+from stanchion.http.proxies import TrustedProxies
+from stanchion.http.tls import CertificateWatcher, TlsFiles
+from stanchion.keys.choice import root_of
+from stanchion.keys.ring import KeyRing, open_ring
+from stanchion.keys.root import RootUnusable
 from stanchion.observe import logs
 from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
-from stanchion.sqs.catalogue import Catalogue
-from stanchion.sqs.quotas import UNLIMITED, FifoQuotas
-from stanchion.sqs.receipts import Receipts
-from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.batcher import Batcher, WriterThread
-from stanchion.store.contract import (
-    GetSecret,
-    Store,
-    StoreBroken,
-    StoreError,
-    StoreUnusable,
-    Upkeep,
-)
+from stanchion.store.contract import Store, StoreBroken, StoreError, StoreUnusable, Upkeep
+from stanchion.store.documents import Documents
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite import SqliteStore
 
@@ -57,6 +48,8 @@ EXIT_BROKEN = 70
 UPKEEP_INTERVAL_S = 1.0
 """Upkeep says when there is more to do, but a command may bring that forward."""
 UPKEEP_PAUSE_S = 0.01
+KEEP_INTERVAL_S = 1.0
+"""How long an edit by another process may go unnoticed."""
 BROKEN_DRAIN_TIMEOUT_S = 1.0
 
 # The store's writer shares the interpreter with the event loop; 5 ms turns would starve it.
@@ -64,7 +57,19 @@ _SWITCH_INTERVAL_S = 0.0005
 _FILES_BESIDE_CONNECTIONS = 1024
 
 Announce = Callable[[str], None]
-Authenticate = Callable[[Batcher, Clock], Awaitable[Authenticator]]
+Prepare = Callable[[Foundation, Assembly], Awaitable[Authenticator]]
+OpenRing = Callable[[Documents, Clock], Awaitable[KeyRing]]
+
+
+class Mode(Struct, frozen=True):
+    """In what `serve` and `develop` differ."""
+
+    open_store: Callable[[], Store]
+    open_ring: OpenRing
+    prepare: Prepare
+    """Sees to credentials, and answers with who believes them."""
+    kms_needs_tls: bool = True
+    """Whether queues with SSE-KMS are served over TLS only."""
 
 
 class StartError(Exception):
@@ -77,28 +82,35 @@ def serve(settings: Settings, root_key: config.RootKey | None, announce: Announc
     `announce` is given the ready line. Raises `StartError`.
     """
     data_dir = Path(settings.data_dir)
-    authenticate = partial(_by_signature, settings, root_key, data_dir)
-    return _run(settings, lambda: SqliteStore.open(data_dir), authenticate, announce)
+    mode = Mode(
+        open_store=lambda: SqliteStore.open(data_dir),
+        open_ring=partial(_open_ring, settings, data_dir),
+        prepare=partial(_with_root_key, settings, root_key, data_dir),
+    )
+    return _run(settings, mode, announce)
 
 
 def develop(settings: Settings, announce: Announce) -> int:
     """Run a server in memory that believes any credentials. As `serve` otherwise."""
-    return _run(settings, SqliteStore.in_memory, _by_name, announce)
+
+    async def forgotten_ring(documents: Documents, clock: Clock) -> KeyRing:
+        return KeyRing.ephemeral()
+
+    async def prepare(base: Foundation, assembly: Assembly) -> Authenticator:
+        return by_name(base, assembly)
+
+    mode = Mode(SqliteStore.in_memory, forgotten_ring, prepare, kms_needs_tls=False)
+    return _run(settings, mode, announce)
 
 
-def _run(
-    settings: Settings,
-    open_store: Callable[[], Store],
-    authenticate: Authenticate,
-    announce: Announce,
-) -> int:
+def _run(settings: Settings, mode: Mode, announce: Announce) -> int:
     logs.configure(settings.log_level, settings.log_format)
     _allow_connections(settings.connections_max)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        with _opened(open_store) as store:
-            return uvloop.run(_serve(settings, store, authenticate, announce))
-    except (StoreUnusable, root.UnreadableCredentialsError, StoreError) as error:
+        with _opened(mode.open_store) as store:
+            return uvloop.run(_serve(settings, store, mode, announce))
+    except (StoreUnusable, RootUnusable, root.UnreadableCredentialsError, StoreError) as error:
         raise StartError(str(error)) from error
 
 
@@ -126,37 +138,52 @@ def _opened(open_store: Callable[[], Store]) -> Iterator[Store]:
             logs.event("the store could not be closed", logs.ERROR, error=error)
 
 
-# --- Who may call -------------------------------------------------------------------------------
+# --- Keys and credentials -----------------------------------------------------------------------
 
 
-async def _by_signature(
+async def _open_ring(
+    settings: Settings, data_dir: Path, documents: Documents, clock: Clock
+) -> KeyRing:
+    ring = await open_ring(documents, root_of(settings, data_dir, os.environ), clock)
+    if ring.notice:
+        logs.event("key ring made", logs.WARNING, notice=ring.notice)
+    return ring
+
+
+async def _with_root_key(
     settings: Settings,
     root_key: config.RootKey | None,
     data_dir: Path,
-    batcher: Batcher,
-    clock: Clock,
+    base: Foundation,
+    assembly: Assembly,
 ) -> Authenticator:
-    given = None if root_key is None else root.root_key(root_key.access_key_id, root_key.secret)
-    # Where any free port will do, there is no telling where the server will be tomorrow.
-    here = _origin("http", settings.host, settings.port) if settings.port else ""
-    endpoint_url = settings.external_url or here
-    written = await root.ensure_root_key(batcher, given, data_dir, endpoint_url=endpoint_url)
+    given = None if root_key is None else root.RootKey(root_key.access_key_id, root_key.secret)
+    written = await root.ensure_root_key(
+        base.documents,
+        base.ring,
+        given,
+        data_dir,
+        endpoint_url=_own_url(settings),
+        now_ms=base.clock.now_ms(),
+    )
     if written is not None:
         logs.event("root credentials written", file=written)
-    hosts = (settings.external_url.partition("://")[2],) if settings.external_url else ()
-    return SignatureAuthenticator(batcher, clock, Expectations(frozenset(settings.regions), hosts))
+    return by_signature(settings, base, assembly)
 
 
-async def _by_name(batcher: Batcher, clock: Clock) -> Authenticator:
-    return DevAuthenticator()
+def _own_url(settings: Settings) -> str:
+    """Where clients on this machine find the server, as far as that can be told beforehand."""
+    if settings.external_url:
+        return settings.external_url
+    scheme, port = ("http", settings.port) if settings.plain_http else ("https", settings.tls_port)
+    # Where any free port will do, there is no telling where the server will be tomorrow.
+    return _origin(scheme, settings.host, port) if port else ""
 
 
 # --- Running ------------------------------------------------------------------------------------
 
 
-async def _serve(
-    settings: Settings, store: Store, authenticate: Authenticate, announce: Announce
-) -> int:
+async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announce) -> int:
     outcome = _outcome_of_signals()
     clock = SystemClock(floor_ms=store.latest_ms())
     signals = QueueSignals(clock)
@@ -164,28 +191,48 @@ async def _serve(
         store, clock, signals, writer=WriterThread(), on_broken=partial(_on_broken, outcome)
     )
     try:
-        sqs = await _service(settings, batcher, signals, clock)
+        documents = Documents(batcher)
+        ring = await mode.open_ring(documents, clock)
+        store.set_move_key(await ring.secret(documents, "moves"))
+        base = Foundation(batcher, signals, documents, ring, clock, RandomIds())
+        assembly = await assemble(settings, base, kms_needs_tls=mode.kms_needs_tls)
         metrics = Metrics()
         gateway = Gateway(
-            await authenticate(batcher, clock),
-            sqs,
+            await mode.prepare(base, assembly),
+            assembly.services,
+            base.ids,
             metrics,
-            settings.external_url or None,
-            _pages(metrics, outcome),
+            external_url=settings.external_url or None,
+            proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
+            pages=_pages(metrics, outcome),
         )
         listener = Listener(gateway.handle, clock, _http_limits(settings), gateway.refuse)
         _watch(metrics, listener, signals, batcher)
+        keeper = asyncio.create_task(_keep(base, assembly))
         try:
             announce(f"stanchion ready on {await _listen(listener, settings)}")
             gc.freeze()
             status = await _until(outcome, batcher)
         finally:
+            keeper.cancel()
             signals.wake_all()
             await listener.drain(_drain_timeout_s(settings, outcome))
+            with contextlib.suppress(StoreError):
+                await assembly.uses.write(clock.wall_s(), at_once=True)
     finally:
         await batcher.close()
     logs.event("stopped", status=status)
     return status
+
+
+async def _keep(base: Foundation, assembly: Assembly) -> None:
+    """Notice what other processes have edited, and note what this one has seen."""
+    while True:
+        await asyncio.sleep(KEEP_INTERVAL_S)
+        try:
+            await keep(base, assembly)
+        except (StoreError, RootUnusable) as error:
+            logs.event("housekeeping failed", logs.WARNING, error=error)
 
 
 def _outcome_of_signals() -> asyncio.Future[int]:
@@ -205,25 +252,6 @@ def _end(outcome: asyncio.Future[int], status: int) -> None:
 def _on_broken(outcome: asyncio.Future[int], error: StoreBroken) -> None:
     logs.event("the store is broken and the server stops", logs.ERROR, error=error)
     _end(outcome, EXIT_BROKEN)
-
-
-async def _service(
-    settings: Settings, batcher: Batcher, signals: QueueSignals, clock: Clock
-) -> Sqs:
-    return Sqs(
-        store=batcher,
-        signals=signals,
-        catalogue=Catalogue(batcher),
-        receipts=Receipts(await batcher.run(GetSecret("receipts"))),
-        clock=clock,
-        ids=RandomIds(),
-        limits=Limits(
-            queue_name_quarantine_s=settings.queue_name_quarantine_s,
-            purge_interval_s=settings.purge_interval_s,
-            in_flight_max=settings.in_flight_max,
-        ),
-        quotas=FifoQuotas(clock) if settings.fifo_quotas else UNLIMITED,
-    )
 
 
 def _http_limits(settings: Settings) -> HttpLimits:
@@ -261,19 +289,22 @@ async def _until(outcome: asyncio.Future[int], batcher: Batcher) -> int:
 
 
 async def _listen(listener: Listener, settings: Settings) -> str:
-    """Open the ports. Answer: where plain HTTP is served."""
-    host = settings.host
-    port = await _open(listener, host, settings.port, None)
-    origin = _origin("http", host, port)
-    logs.event("listening", url=origin)
+    """Open the ports. Answer: where plain HTTP is served, or TLS where that is all there is."""
+    origins: list[str] = []
+    if settings.plain_http:
+        port = await _open(listener, settings.host, settings.port, None)
+        origins.append(_origin("http", settings.host, port))
     if settings.tls_cert:
-        context = _tls(settings)
-        tls_port = await _open(listener, host, settings.tls_port, context)
-        logs.event("listening", url=_origin("https", host, tls_port))
-    return origin
+        certificates = _certificates(settings)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
+        port = await _open(listener, settings.host, settings.tls_port, certificates)
+        origins.append(_origin("https", settings.host, port))
+    for origin in origins:
+        logs.event("listening", url=origin)
+    return origins[0]
 
 
-async def _open(listener: Listener, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+async def _open(listener: Listener, host: str, port: int, tls: CertificateWatcher | None) -> int:
     try:
         return await listener.open(host, port, tls)
     except OSError as error:
@@ -282,11 +313,13 @@ async def _open(listener: Listener, host: str, port: int, tls: ssl.SSLContext | 
         raise StartError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
-def _tls(settings: Settings) -> ssl.SSLContext:
+def _certificates(settings: Settings) -> CertificateWatcher:
+    client_ca = Path(settings.tls_client_ca) if settings.tls_client_ca else None
+    files = TlsFiles(Path(settings.tls_cert), Path(settings.tls_key), client_ca)
     try:
-        return tls_context(Path(settings.tls_cert), Path(settings.tls_key))
+        return CertificateWatcher(files)
     except (OSError, ValueError) as error:
-        names = f"{settings.tls_cert} and {settings.tls_key}"
+        names = " and ".join(map(str, files.paths()))
         raise StartError(f"cannot use {names} for TLS: {error}") from error
 
 

@@ -4,19 +4,26 @@ Everything below the gateway is the real thing; only time stands still until it 
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from stanchion.access.authoriser import Authoriser
 from stanchion.access.identity import root_of
+from stanchion.keys.data_keys import DataKeys
+from stanchion.keys.providers import RING, RingProvider
+from stanchion.keys.ring import KeyRing
 from stanchion.model import sqs as model
-from stanchion.sqs.actions import ACTIONS
-from stanchion.sqs.call import Call
+from stanchion.service import Call
+from stanchion.sqs.actions import service_of
 from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.encryption import Bodies
 from stanchion.sqs.receipts import Receipts
 from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.batcher import Batcher, InlineWriter
 from stanchion.store.contract import Store, StoreBroken, Upkeep
+from stanchion.store.documents import Documents
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite.engine import SqliteStore
 
@@ -71,6 +78,7 @@ class Driver:
         self._sabotage = sabotage
         self._in_flight_max = in_flight_max
         self._ids = CountingIds()
+        self._ring = KeyRing.ephemeral()
         self._runner = asyncio.Runner()
         self._call = Call(root_of("000000000000", "key"), "us-east-1", "http://localhost")
         self._start()
@@ -84,7 +92,8 @@ class Driver:
         signals = QueueSignals(self.clock)
         batcher = Batcher(self._store, self.clock, signals, writer=InlineWriter(), on_broken=_never)
         self._batcher = batcher
-        self._sqs = Sqs(
+        provider = RingProvider(self._ring, os.urandom)
+        sqs = Sqs(
             store=batcher,
             signals=signals,
             catalogue=Catalogue(batcher),
@@ -92,7 +101,12 @@ class Driver:
             clock=self.clock,
             ids=self._ids,
             limits=Limits(in_flight_max=self._in_flight_max),
+            authoriser=Authoriser(self.clock),
+            documents=Documents(batcher),
+            bodies=Bodies(DataKeys({RING: provider}, self.clock)),
+            page_secret=b"p" * 32,
         )
+        self._service = service_of(sqs)
 
     def call(self, action: str, request: Any) -> Any:
         return self._runner.run(self._act(action, request))
@@ -106,7 +120,8 @@ class Driver:
         return await asyncio.gather(*acts, return_exceptions=True)
 
     async def _act(self, action: str, request: Any) -> Any:
-        return await ACTIONS[action](self._sqs, self._call, request)
+        await self._service.authorise(self._call, action, request)
+        return await self._service.act(self._call, action, request)
 
     def counts(self, queue_url: str) -> tuple[int, int, int]:
         """Visible, in flight, delayed, as the queue's attributes say."""

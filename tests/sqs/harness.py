@@ -4,6 +4,7 @@ Commands run at once, each in a transaction of its own, so that an action that d
 messages ends without an event loop.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from itertools import combinations, count
 from typing import Any, TypeVar
@@ -11,15 +12,21 @@ from typing import Any, TypeVar
 import pytest
 from msgspec import Struct
 
+from stanchion.access.authoriser import Authoriser
 from stanchion.access.identity import root_of
+from stanchion.keys.data_keys import DataKeys
+from stanchion.keys.providers import RING, RingProvider
+from stanchion.keys.ring import KeyRing
 from stanchion.model.errors import ServiceError
 from stanchion.model.sqs import CreateQueueRequest
-from stanchion.sqs.actions import ACTIONS
-from stanchion.sqs.call import Call
-from stanchion.sqs.catalogue import Catalogue
+from stanchion.service import Call
+from stanchion.sqs.actions import service_of
+from stanchion.sqs.catalogue import Catalogue, Queue
+from stanchion.sqs.encryption import Bodies
 from stanchion.sqs.receipts import Receipts
 from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.contract import Command, StoreError, Upkeep
+from stanchion.store.documents import Documents
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite import SqliteStore
 
@@ -84,6 +91,11 @@ class InlineStore:
         self.engine.close()
 
 
+def known(catalogue: Catalogue, call: Call, queue_url: str) -> Queue | None:
+    """The queue that a QueueUrl names, as far as the cache knows."""
+    return catalogue.cached(catalogue.name_of(call, queue_url))
+
+
 class Service:
     """The service under test, and the call that a client of account `ACCOUNT` makes."""
 
@@ -92,6 +104,7 @@ class Service:
         self.signals = QueueSignals(self.clock)
         self.store = InlineStore(self.clock, self.signals)
         self.catalogue = Catalogue(self.store)
+        provider = RingProvider(KeyRing.ephemeral(), os.urandom)
         self.sqs = Sqs(
             store=self.store,
             signals=self.signals,
@@ -100,6 +113,10 @@ class Service:
             clock=self.clock,
             ids=CountedIds(),
             limits=limits or Limits(),
+            authoriser=Authoriser(self.clock),
+            documents=Documents(self.store),
+            bodies=Bodies(DataKeys({RING: provider}, self.clock)),
+            page_secret=b"p" * 32,
         )
         self.call = call_of(ACCOUNT)
 
@@ -110,7 +127,9 @@ class Service:
     async def start(self, request: Struct, call: Call | None = None) -> Any:
         """As `do`, for actions that may wait."""
         name = type(request).__name__.removesuffix("Request")
-        return await ACTIONS[name](self.sqs, call or self.call, request)
+        service = service_of(self.sqs)
+        await service.authorise(call or self.call, name, request)
+        return await service.act(call or self.call, name, request)
 
     def create(self, name: str = "q", **attributes: str) -> str:
         """A queue with these attributes. Answer: its URL."""

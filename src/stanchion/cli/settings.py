@@ -33,6 +33,13 @@ SERVING = (
     click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM), to serve HTTPS too."),
     click.option("--tls-key", metavar="FILE", help="Its private key (PEM)."),
     click.option("--tls-port", metavar="PORT", help="Port for HTTPS.  [9325]"),
+    click.option("--tls-client-ca", metavar="FILE", help="CAs (PEM) that clients need one of."),
+    click.option(
+        "--plain-http/--no-plain-http", default=None, help="Whether to serve HTTP.  [plain-http]"
+    ),
+    click.option(
+        "--trusted-proxies", metavar="CIDR,...", help="Whose X-Forwarded headers are believed."
+    ),
     click.option("--external-url", metavar="URL", help="What queue URLs begin with."),
     CONFIG,
     *LOGGING,

@@ -1,8 +1,10 @@
-"""Every action of the service: importing this registers them all. Called by the gateway.
+"""Every action of the service, and who may call it: importing this registers them all.
 
-It must never be importable with an action missing: a client would find out before we do.
+It must never be importable with an action missing: a client would find out before we do. Called by
+the server, which puts the service together.
 """
 
+from stanchion.service import ServiceOf
 from stanchion.sqs import (
     dead_letters,
     leases,
@@ -12,13 +14,12 @@ from stanchion.sqs import (
     queue_attributes,
     queues,
     receive,
-    registry,
     tags,
 )
-from stanchion.sqs.registry import ACTIONS
+from stanchion.sqs.authorisation import authorise
+from stanchion.sqs.service import REGISTRY, Sqs
 
 __all__ = [
-    "ACTIONS",
     "dead_letters",
     "leases",
     "messages",
@@ -27,8 +28,14 @@ __all__ = [
     "queue_attributes",
     "queues",
     "receive",
+    "service_of",
     "tags",
 ]
 
-if registry.missing():
-    raise LookupError(f"No function answers {', '.join(sorted(registry.missing()))}")
+if REGISTRY.missing():
+    raise LookupError(f"No function answers {', '.join(sorted(REGISTRY.missing()))}")
+
+
+def service_of(sqs: Sqs) -> ServiceOf[Sqs]:
+    """The service as the gateway sees it."""
+    return ServiceOf(REGISTRY, authorise, sqs)

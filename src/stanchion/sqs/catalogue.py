@@ -1,20 +1,21 @@
 """The queues that this process knows, so that a message does not need to look its queue up.
 
 A bounded cache over the store: what is not in it is read, what is deleted is forgotten, and an
-older version never replaces a newer one. Called by every action, from the event loop only. It must
-never answer for a queue of another account: there is no way to share one yet.
+older version never replaces a newer one. Called by every action, from the event loop only. It knows
+queues of every account; that the caller may use one has been decided before.
 """
 
 from collections import OrderedDict
 
 from msgspec import Struct
 
-from stanchion.model.errors import AccessDenied
+from stanchion.access.authoriser import Resource
 from stanchion.model.sqs import QueueDoesNotExist
-from stanchion.sqs import limits
+from stanchion.service import Call
+from stanchion.sqs import limits, policy_document
 from stanchion.sqs.attributes import effective, effective_int, is_fifo
-from stanchion.sqs.call import Call
-from stanchion.sqs.urls import QueueReference, queue_arn, queue_url, read_queue_url
+from stanchion.sqs.encryption import Encryption, encryption_of
+from stanchion.sqs.urls import QueueReference, queue_arn, read_queue_url
 from stanchion.store.contract import GetQueue, QueueName, QueueRecord, StoreClient
 
 
@@ -33,6 +34,12 @@ class Queue(Struct, frozen=True, gc=False):
     deduplicates_content: bool
     deduplicates_by_group: bool
     has_high_throughput: bool
+    encryption: Encryption | None
+    """How bodies are sealed; None when they are stored as they are."""
+    access: Resource
+    """The queue as the authoriser sees it."""
+    stamp: tuple[int, int]
+    """Another one whenever anything about the queue is another."""
     record: QueueRecord
     """What the store holds; `record.version` says how new this view is."""
 
@@ -54,17 +61,18 @@ def view_of(record: QueueRecord) -> Queue:
         deduplicates_content=effective(attributes, "ContentBasedDeduplication") == "true",
         deduplicates_by_group=by_group,
         has_high_throughput=by_group and per_group,
+        encryption=encryption_of(attributes),
+        access=Resource(
+            policy=policy_document.named(attributes.get("Policy")),
+            keys={f"aws:resourcetag/{tag.lower()}": (value,) for tag, value in record.tags.items()},
+        ),
+        stamp=(record.id, record.version),
         record=record,
     )
 
 
 def does_not_exist() -> QueueDoesNotExist:
     return QueueDoesNotExist("The specified queue does not exist.")
-
-
-def denied(call: Call, account_id: str, name: str) -> AccessDenied:
-    url = queue_url(call.origin, QueueName(account_id, call.region, name))
-    return AccessDenied(f"Access to the resource {url} is denied.")
 
 
 class Catalogue:
@@ -77,33 +85,26 @@ class Catalogue:
         self._references: dict[str, QueueReference] = {}
         self._forgotten = 0
 
-    def resolve_cached(self, call: Call, queue_url: str | None) -> Queue | None:
-        """The queue that a QueueUrl names, if it is in the cache. Raises like `resolve`."""
-        return self.cached(self._key(call, queue_url))
-
     async def resolve(self, call: Call, queue_url: str | None) -> Queue:
         """The queue that a request's QueueUrl names, from the cache or else from the store.
 
-        Raises `QueueDoesNotExist` (also for a URL that is absent or garbage), `InvalidAddress`, and
-        `AccessDenied` for a queue of another account, whether or not there is one.
+        Raises `QueueDoesNotExist` (also for a URL that is absent or garbage) and `InvalidAddress`.
         """
-        key = self._key(call, queue_url)
+        key = self.name_of(call, queue_url)
         return self.cached(key) or await self.read(QueueName(*key))
 
     async def resolve_latest(self, call: Call, queue_url: str | None) -> Queue:
         """As `resolve`, but as the store has it now: for what reads or edits a queue's settings."""
-        return await self.read(QueueName(*self._key(call, queue_url)))
+        return await self.read(QueueName(*self.name_of(call, queue_url)))
 
-    def _key(self, call: Call, queue_url: str | None) -> tuple[str, str, str]:
+    def name_of(self, call: Call, queue_url: str | None) -> tuple[str, str, str]:
+        """Account, region and name of the queue that a QueueUrl names. Raises like `resolve`."""
         reference = self._references.get(queue_url) if queue_url else None
         if reference is None:
             reference = self._refer(call, queue_url)
-        account_id = call.caller.account_id
         if reference.endpoint_region:
             reference.check_endpoint(call.region)
-        if reference.account_id is not None and reference.account_id != account_id:
-            raise denied(call, reference.account_id, reference.name)
-        return account_id, call.region, reference.name
+        return reference.account_id or call.caller.account_id, call.region, reference.name
 
     def _refer(self, call: Call, queue_url: str | None) -> QueueReference:
         # Without a QueueUrl the path names the queue; where the path is `/`, nothing does.

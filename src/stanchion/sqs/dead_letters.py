@@ -4,6 +4,7 @@ What the policies may say is in `redrive`; the moves themselves are the store's 
 of a RedriveAllowPolicy do not untie anybody.
 """
 
+import hmac
 from collections.abc import Mapping
 
 from stanchion.model.sqs import (
@@ -11,13 +12,12 @@ from stanchion.model.sqs import (
     ListDeadLetterSourceQueuesResult,
     QueueDoesNotExist,
 )
+from stanchion.service import Call
 from stanchion.sqs import paging, redrive
 from stanchion.sqs.attributes import is_fifo
-from stanchion.sqs.call import Call
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.urls import queue_url
-from stanchion.store.contract import GetSecret, ListDeadLetterSources, QueueName
+from stanchion.store.contract import ListDeadLetterSources, QueueName
 
 
 async def check_target(
@@ -55,16 +55,16 @@ async def list_dead_letter_source_queues(
     listing = paging.Listing(call.caller.account_id, call.region, queue.arn)
     after = ""
     if request.next_token is not None:
-        after = paging.read(await _page_secret(sqs), listing, request.next_token)
+        after = paging.read(_page_secret(sqs), listing, request.next_token)
     found = await sqs.store.run(ListDeadLetterSources(queue.name, after, limit + 1))
     names = [record.name for record in found[:limit]]
     next_token = None
     if request.max_results is not None and len(found) > limit:
-        next_token = paging.issue(await _page_secret(sqs), listing, names[-1].name)
+        next_token = paging.issue(_page_secret(sqs), listing, names[-1].name)
     urls = [queue_url(call.origin, name) for name in names]
     return ListDeadLetterSourceQueuesResult(queue_urls=urls or None, next_token=next_token)
 
 
-async def _page_secret(sqs: Sqs) -> bytes:
+def _page_secret(sqs: Sqs) -> bytes:
     # Not that of ListQueues, where an ARN could be a prefix.
-    return await sqs.store.run(GetSecret("dead_letter_source_pages"))
+    return hmac.digest(sqs.page_secret, b"ListDeadLetterSourceQueues", "sha256")

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from msgspec import Struct
 
 from stanchion.model.errors import ServiceUnavailable
+from stanchion.service import Call
 from stanchion.sqs import limits
 from stanchion.sqs.attributes import rules_of
-from stanchion.sqs.call import Call
 from stanchion.sqs.service import Sqs
 from stanchion.store.contract import QueueName, QueueRecord, UpdateQueue
 
@@ -29,12 +29,13 @@ Decide = Callable[[QueueRecord], Edited | None]
 It may be called several times, so it must not remember anything.
 """
 
-Confirm = Callable[[QueueName, Edited], Awaitable[None]]
-"""A last check of what was decided that has to ask the store; raises when it fails."""
+Confirm = Callable[[QueueName, Edited], Awaitable[Edited]]
+"""A last look at what was decided that has to ask the store: answers with what is to be stored, and
+raises when it is not acceptable."""
 
 
-async def _agreed(name: QueueName, edited: Edited) -> None:
-    """Nothing else has to be checked."""
+async def _agreed(name: QueueName, edited: Edited) -> Edited:
+    return edited
 
 
 async def edit(
@@ -46,7 +47,7 @@ async def edit(
         edited = decide(queue.record)
         if edited is None:
             return
-        await confirm(queue.name, edited)
+        edited = await confirm(queue.name, edited)
         changed = await sqs.store.run(_update(queue.record, edited))
         if changed is not None:
             sqs.catalogue.put(changed)

@@ -21,13 +21,12 @@ from stanchion.model.sqs import (
     DeleteMessageBatchResultEntry,
     DeleteMessageRequest,
 )
+from stanchion.service import Call
 from stanchion.sqs import batches, tokens
-from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Queue
 from stanchion.sqs.limits import VISIBILITY_TIMEOUT_S_MAX
 from stanchion.sqs.receipts import Receipt
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.store.contract import ChangeVisibility, Delete, DeleteOutcome, Lease
 
 AnyDelete = DeleteMessageRequest | DeleteMessageBatchRequestEntry

@@ -54,6 +54,12 @@ POLICY_CONDITIONS_MAX = 10
 POLICY_ACTIONS_MAX = 7
 LABEL_CHARS_MAX = 80
 
+# SSE-SQS: how long a data key of the server is used, in seconds.
+MANAGED_DATA_KEY_S = 3600
+
+# Callers whose last receive a KMS refused, by queue.
+REFUSED_READERS_MAX = 10_000
+
 # How many token buckets are kept when FIFO quotas are on.
 QUOTA_BUCKETS_MAX = 30_000
 

@@ -1,7 +1,9 @@
 """SendMessage and SendMessageBatch: validate in the specified order, digest, store."""
 
 from hashlib import sha256
+from typing import NamedTuple
 
+from stanchion.keys.envelope import SealingKey, aad_of
 from stanchion.model.errors import InvalidParameterValue, MissingParameter, ServiceError
 from stanchion.model.sqs import (
     BatchRequestTooLong,
@@ -13,13 +15,12 @@ from stanchion.model.sqs import (
     SendMessageRequest,
     SendMessageResult,
 )
+from stanchion.service import Call
 from stanchion.sqs import batches, digests, message_attributes, text, tokens
-from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Queue
 from stanchion.sqs.limits import BATCH_BYTES_MAX, DELAY_S_MAX
-from stanchion.sqs.registry import action
 from stanchion.sqs.sequence_numbers import sequence_number_of
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.store.contract import NewMessage, Send, SendFifo, SentFifo
 
 Entry = SendMessageRequest | SendMessageBatchRequestEntry
@@ -31,21 +32,31 @@ async def send_message(sqs: Sqs, call: Call, request: SendMessageRequest) -> Sen
     sequence_number = None
     if queue.is_fifo:
         sqs.quotas.take(queue, "SendMessage")
-        message = _accept(sqs, call, queue, request)
+    key = await _sealing_key(sqs, call, queue)
+    message, body_md5 = _accept(sqs, call, queue, request, key)
+    if queue.is_fifo:
         ((message_id, sequence),) = await _append_in_order(sqs, queue, (message,))
         sequence_number = sequence_number_of(sequence)
     else:
-        message = _accept(sqs, call, queue, request)
         message_id = message.message_id
         if not await sqs.store.run(Send(queue.id, (message,))):
             raise sqs.catalogue.gone(queue)
     return SendMessageResult(
         message_id=message_id,
-        md5_of_message_body=message.body_md5,
+        md5_of_message_body=body_md5,
         md5_of_message_attributes=digests.of_attributes(request.message_attributes),
         md5_of_message_system_attributes=digests.of_attributes(request.message_system_attributes),
         sequence_number=sequence_number,
     )
+
+
+async def _sealing_key(sqs: Sqs, call: Call, queue: Queue) -> SealingKey | None:
+    """What bodies are sealed with; None for a queue that stores them as they are."""
+    if queue.encryption is None:
+        return None
+    return sqs.bodies.sealing_key(
+        call, queue.id, queue.encryption
+    ) or await sqs.bodies.new_sealing_key(call, queue.id, queue.arn, queue.encryption)
 
 
 async def _append_in_order(
@@ -69,25 +80,27 @@ async def send_message_batch(
         sqs.quotas.take(queue, "SendMessage")
     entries = batches.entries_of(request.entries, "SendMessage")
     _check_batch_size(entries)
-    accepted: list[tuple[SendMessageBatchRequestEntry, NewMessage]] = []
+    key = await _sealing_key(sqs, call, queue)
+    accepted: list[tuple[SendMessageBatchRequestEntry, Accepted]] = []
     failed: list[BatchResultErrorEntry] = []
     for entry in entries:
         try:
-            accepted.append((entry, _accept(sqs, call, queue, entry)))
+            accepted.append((entry, _accept(sqs, call, queue, entry, key)))
         except ServiceError as error:
             failed.append(batches.failure(entry, error))
-    messages = tuple(message for _, message in accepted)
+    messages = tuple(message for _, (message, _) in accepted)
     if messages and queue.is_fifo:
         sent = await _append_in_order(sqs, queue, messages)
         successful = [
-            _batch_result(entry, message, message_id, sequence_number_of(sequence))
-            for (entry, message), (message_id, sequence) in zip(accepted, sent, strict=True)
+            _batch_result(entry, body_md5, message_id, sequence_number_of(sequence))
+            for (entry, (_, body_md5)), (message_id, sequence) in zip(accepted, sent, strict=True)
         ]
     else:
         if messages and not await sqs.store.run(Send(queue.id, messages)):
             raise sqs.catalogue.gone(queue)
         successful = [
-            _batch_result(entry, message, message.message_id, None) for entry, message in accepted
+            _batch_result(entry, body_md5, message.message_id, None)
+            for entry, (message, body_md5) in accepted
         ]
     return SendMessageBatchResult(successful=successful, failed=failed)
 
@@ -107,21 +120,26 @@ def _check_batch_size(entries: list[SendMessageBatchRequestEntry]) -> None:
 
 def _batch_result(
     entry: SendMessageBatchRequestEntry,
-    message: NewMessage,
+    body_md5: str,
     message_id: str,
     sequence_number: str | None,
 ) -> SendMessageBatchResultEntry:
     return SendMessageBatchResultEntry(
         id=entry.id,
         message_id=message_id,
-        md5_of_message_body=message.body_md5,
+        md5_of_message_body=body_md5,
         md5_of_message_attributes=digests.of_attributes(entry.message_attributes),
         md5_of_message_system_attributes=digests.of_attributes(entry.message_system_attributes),
         sequence_number=sequence_number,
     )
 
 
-def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry) -> NewMessage:
+class Accepted(NamedTuple):
+    message: NewMessage
+    body_md5: str
+
+
+def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry, key: SealingKey | None) -> Accepted:
     """The message to store, or the first of its faults. The order of the checks is specified."""
     if not entry.message_body:
         raise MissingParameter.named("MessageBody")
@@ -139,10 +157,10 @@ def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry) -> NewMessage:
         delay_ms = _delay_ms(entry.delay_seconds, queue)
         deduplication_id = None
         _check_ids(entry)
-    return NewMessage(
-        message_id=sqs.ids.uuid(),
-        body=body,
-        body_md5=digests.of_body(body),
+    message_id = sqs.ids.uuid()
+    message = NewMessage(
+        message_id=message_id,
+        body=body if key is None else key.seal(aad_of(queue.arn, message_id), body),
         attributes=message_attributes.encoded(entry.message_attributes),
         sender_id=call.caller.sender_id,
         delay_ms=delay_ms,
@@ -150,6 +168,7 @@ def _accept(sqs: Sqs, call: Call, queue: Queue, entry: Entry) -> NewMessage:
         trace_header=trace_header,
         deduplication_id=deduplication_id,
     )
+    return Accepted(message, digests.of_body(body))
 
 
 def _check_size(body: bytes, entry: Entry, queue: Queue) -> None:

@@ -23,16 +23,15 @@ from stanchion.model.sqs import (
     StartMessageMoveTaskResult,
     UnsupportedOperation,
 )
-from stanchion.sqs.call import Call
-from stanchion.sqs.catalogue import Queue, denied
+from stanchion.service import Call
+from stanchion.sqs.catalogue import Queue
 from stanchion.sqs.limits import (
     MOVE_RATE_PER_S_MAX,
     MOVE_TASK_RESULTS_MAX,
     MOVE_TASKS_MAX,
     TASK_HANDLE_CHARS_MAX,
 )
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.tokens import echo
 from stanchion.sqs.urls import Arn, queue_arn, read_arn
 from stanchion.store.contract import ListDeadLetterSources, QueueName
@@ -150,7 +149,7 @@ async def cancel_message_move_task(
     if not request.task_handle:
         raise MissingParameter.named("TaskHandle")
     task_id, source_arn = _read_handle(request.task_handle)
-    source = _own_queue_name(call, source_arn)
+    source = _queue_name(call, source_arn)
     cancelled = None
     if source is not None and await _is_latest(sqs, source, task_id):
         cancelled = await sqs.store.run(CancelMove(task_id))
@@ -191,6 +190,14 @@ def _read_handle(handle: str) -> tuple[str, Arn]:
     return named.task_id, arn
 
 
+def source_of(handle: str) -> Arn | None:
+    """The source that a handle names, or None for one that cannot be read."""
+    try:
+        return _read_handle(handle)[1]
+    except InvalidParameterValue:
+        return None
+
+
 def _bad_handle(handle: str) -> InvalidParameterValue:
     return InvalidParameterValue(f"Value {echo(handle)} for parameter TaskHandle is invalid.")
 
@@ -215,7 +222,7 @@ def _arn(parameter: str, text: str) -> Arn:
 
 
 async def _queue_of(sqs: Sqs, call: Call, parameter: str, arn: Arn) -> Queue:
-    name = _own_queue_name(call, arn)
+    name = _queue_name(call, arn)
     if name is None:
         raise _no_resource(parameter)
     try:
@@ -224,17 +231,10 @@ async def _queue_of(sqs: Sqs, call: Call, parameter: str, arn: Arn) -> Queue:
         raise _no_resource(parameter) from None
 
 
-def _own_queue_name(call: Call, arn: Arn) -> QueueName | None:
-    """None for what is elsewhere or no queue.
-
-    Raises `AccessDenied` for a queue of another account, whether or not there is one.
-    """
+def _queue_name(call: Call, arn: Arn) -> QueueName | None:
+    """None for what is elsewhere or no queue."""
     name = arn.queue_name()
-    if name is None or name.region != call.region:
-        return None
-    if name.account_id != call.caller.account_id:
-        raise denied(call, name.account_id, name.name)
-    return name
+    return name if name is not None and name.region == call.region else None
 
 
 def _no_resource(parameter: str) -> ResourceNotFoundException:

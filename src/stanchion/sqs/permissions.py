@@ -9,12 +9,11 @@ import re
 
 from stanchion.model.errors import InvalidParameterValue, MissingParameter
 from stanchion.model.sqs import AddPermissionRequest, OverLimit, RemovePermissionRequest
+from stanchion.service import Call
 from stanchion.sqs import limits, policy_document
-from stanchion.sqs.call import Call
 from stanchion.sqs.edits import Edited, edit
 from stanchion.sqs.policy_document import Document
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.tokens import echo
 from stanchion.sqs.urls import is_account_id
 from stanchion.store.contract import QueueRecord

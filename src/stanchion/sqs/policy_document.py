@@ -1,15 +1,22 @@
 """The queue policy as a document: what is well-formed, how it is stored, and how it is edited.
 
-Pure text to text. What a policy means, who it lets in, is not decided here, and whether the users
-and roles it names exist is not known here. Called by the attribute table and by AddPermission and
-RemovePermission.
+Pure text to text. What a policy is in general is known to `access/policy`; here is what SQS asks of
+one beside that. Whether the users and roles it names exist is not known here. Called by the
+attribute table and by AddPermission and RemovePermission.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
+from stanchion.access.identity import NamedPolicy
+from stanchion.access.policy.document import (
+    MalformedPolicy,
+    Policy,
+    Statement,
+    parse,
+    root_arn,
+)
 from stanchion.model.sqs import OverLimit
 from stanchion.sqs import limits
 from stanchion.sqs.urls import is_account_id, partition, queue_arn
@@ -24,63 +31,34 @@ def normalise(text: str, queue: QueueName) -> str | None:
     Principals that are account ids become the ARNs of the accounts' root users; everything else
     stays as it was given, in compact JSON. Raises `OverLimit` for too many statements or actions.
     """
+    if len(text.encode(errors="replace")) > limits.POLICY_BYTES_MAX:
+        return None
+    in_partition = partition(queue.region)
     try:
-        _require(len(text.encode()) <= limits.POLICY_BYTES_MAX)
-        document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-        _check_document(document)
-        return dump(_with_root_arns(document, partition(queue.region)))
-    except (ValueError, RecursionError):
+        policy = parse(text, "resource", in_partition)
+    except MalformedPolicy:
+        return None
+    if not _is_within_limits(policy):
+        return None
+    return dump(_with_root_arns(json.loads(text), in_partition))
+
+
+def named(text: str | None) -> NamedPolicy | None:
+    """A stored policy for the decision, or None where a queue has none."""
+    return None if text is None else NamedPolicy("the queue's policy", _parsed(text))
+
+
+@lru_cache(4096)
+def _parsed(text: str) -> Policy | None:
+    try:
+        return parse(text, "resource")
+    except MalformedPolicy:
         return None
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Document:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is given twice")
-    return members
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def dump(document: Document) -> str:
-    """Compact JSON. Raises `ValueError` for text that is not Unicode, such as half a surrogate."""
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    text.encode()
-    return text
-
-
-# --- What is well-formed: each check raises ValueError -------------------------------------------
-
-_VERSIONS = ("2012-10-17", "2008-10-17")
-_STATEMENT_MEMBERS = {"Sid", "Effect", "Condition"}
-_EITHER = (("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource"))
-
-
-def _require(condition: bool) -> None:
-    if not condition:
-        raise ValueError("the policy is not well-formed")
-
-
-def _check_document(document: Any) -> None:
-    _require(isinstance(document, dict))
-    _require(document.keys() <= {"Version", "Id", "Statement"} and "Statement" in document)
-    _require(document.get("Version", _VERSIONS[0]) in _VERSIONS)
-    _require(isinstance(document.get("Id", ""), str))
-    found = statements(document)
-    _require(bool(found))
-    if len(found) > limits.POLICY_STATEMENTS_MAX:
-        raise OverLimit(
-            f"{len(found)} statements were found in the submitted policy,"
-            f" max allowed is {limits.POLICY_STATEMENTS_MAX}"
-        )
-    for statement in found:
-        _check_statement(statement)
-    principals = sum(len(list(_principals(statement))) for statement in found)
-    _require(principals <= limits.POLICY_PRINCIPALS_MAX)
-    conditions = sum(len(keys) for s in found for keys in s.get("Condition", {}).values())
-    _require(conditions <= limits.POLICY_CONDITIONS_MAX)
+    """Compact JSON."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def statements(document: Document) -> list[Any]:
@@ -89,66 +67,32 @@ def statements(document: Document) -> list[Any]:
     return found if isinstance(found, list) else [found]
 
 
-def _check_statement(statement: Any) -> None:
-    _require(isinstance(statement, dict))
-    either = [[name for name in pair if name in statement] for pair in _EITHER]
-    _require(all(len(given) == 1 for given in either))
-    principal, action, resource = (given[0] for given in either)
-    _require(statement.keys() <= _STATEMENT_MEMBERS | {principal, action, resource})
-    _require(isinstance(statement.get("Sid", ""), str))
-    _require(statement.get("Effect") in ("Allow", "Deny"))
-    _check_principal(statement[principal])
-    _check_actions(statement[action])
-    _require(all(_is_resource(text) for text in _texts(statement[resource])))
-    _check_condition(statement.get("Condition", {}))
+# --- What SQS asks of a policy --------------------------------------------------------------------
 
 
-def _texts(value: Any) -> list[str]:
-    """A string, or a list of at least one, as a list."""
-    found = value if isinstance(value, list) else [value]
-    _require(bool(found) and all(isinstance(text, str) for text in found))
-    return found
+def _is_within_limits(policy: Policy) -> bool:
+    found = policy.statements
+    if len(found) > limits.POLICY_STATEMENTS_MAX:
+        raise OverLimit(
+            f"{len(found)} statements were found in the submitted policy,"
+            f" max allowed is {limits.POLICY_STATEMENTS_MAX}"
+        )
+    for statement in found:
+        if len(statement.actions) > limits.POLICY_ACTIONS_MAX:
+            raise too_many_actions(len(statement.actions))
+    return (
+        sum(map(_principal_count, found)) <= limits.POLICY_PRINCIPALS_MAX
+        and sum(len(statement.conditions) for statement in found) <= limits.POLICY_CONDITIONS_MAX
+        and all(_is_action(text) for statement in found for text in statement.actions)
+        and all(_is_resource(text) for statement in found for text in statement.resources)
+    )
 
 
-_UNIQUE_ID = re.compile(r"A(?:IDA|ROA)[A-Z0-9]{12,124}")
-_PRINCIPAL_ARN = re.compile(
-    r"arn:aws[a-z-]*:(?:iam::[0-9]{12}:(?:root|(?:user|role)/[\w+=,.@/-]+)"
-    r"|sts::[0-9]{12}:(?:assumed-role|federated-user)/[\w+=,.@/-]+)",
-    re.ASCII,
-)
-_SERVICE = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
-
-
-def _is_aws_principal(text: str) -> bool:
-    if text == "*" or is_account_id(text):
-        return True
-    return bool(_PRINCIPAL_ARN.fullmatch(text) or _UNIQUE_ID.fullmatch(text))
-
-
-_PRINCIPAL_KINDS: dict[str, Callable[[str], bool]] = {
-    "AWS": _is_aws_principal,
-    "Service": lambda text: _SERVICE.fullmatch(text) is not None,
-    "Federated": bool,
-    "CanonicalUser": bool,
-}
-
-
-def _check_principal(principal: Any) -> None:
-    if principal == "*":
-        return
-    _require(isinstance(principal, dict) and bool(principal))
-    for kind, value in principal.items():
-        _require(kind in _PRINCIPAL_KINDS)
-        _require(all(_PRINCIPAL_KINDS[kind](text) for text in _texts(value)))
-
-
-def _principals(statement: Document) -> Iterator[str]:
-    principal = statement.get("Principal", statement.get("NotPrincipal"))
-    if not isinstance(principal, dict):
-        yield "*"
-        return
-    for value in principal.values():
-        yield from _texts(value)
+def _principal_count(statement: Statement) -> int:
+    named = statement.principals
+    assert named is not None
+    listed = (named.aws, named.services, named.federated, named.canonical)
+    return named.everyone + sum(map(len, listed))
 
 
 ACTIONS = frozenset(
@@ -180,13 +124,6 @@ ACTIONS = frozenset(
 _LOWER_ACTIONS = frozenset(action.lower() for action in ACTIONS)
 
 
-def _check_actions(value: Any) -> None:
-    found = _texts(value)
-    if len(found) > limits.POLICY_ACTIONS_MAX:
-        raise too_many_actions(len(found))
-    _require(all(_is_action(text) for text in found))
-
-
 def too_many_actions(count: int) -> OverLimit:
     return OverLimit(f"{count} Actions were found, maximum allowed is {limits.POLICY_ACTIONS_MAX}.")
 
@@ -200,40 +137,11 @@ def _is_action(text: str) -> bool:
 
 
 def _is_resource(text: str) -> bool:
-    if text == "*":
-        return True
     # A policy variable in the last part may hold further colons.
-    parts = text.split(":", 5)
-    return len(parts) == 6 and parts[0] == "arn" and parts[2] in ("sqs", "*")
+    return text == "*" or text.split(":", 5)[2] in ("sqs", "*")
 
 
-_OPERATORS = frozenset(
-    [
-        *("StringEquals", "StringNotEquals", "StringLike", "StringNotLike"),
-        *("StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "BinaryEquals", "Bool"),
-        *("NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals"),
-        *("NumericGreaterThan", "NumericGreaterThanEquals", "IpAddress", "NotIpAddress"),
-        *("DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals"),
-        *("DateGreaterThan", "DateGreaterThanEquals", "ArnEquals", "ArnNotEquals"),
-        *("ArnLike", "ArnNotLike"),
-    ]
-)
-
-
-def _check_condition(condition: Any) -> None:
-    _require(isinstance(condition, dict))
-    for operator, keys in condition.items():
-        _require(_is_operator(operator) and isinstance(keys, dict) and bool(keys))
-        for value in keys.values():
-            found = value if isinstance(value, list) else [value]
-            _require(all(isinstance(scalar, str | int | float) for scalar in found))
-
-
-def _is_operator(text: str) -> bool:
-    bare = text
-    for prefix in ("ForAllValues:", "ForAnyValue:"):
-        bare = bare.removeprefix(prefix)
-    return text == "Null" or bare.removesuffix("IfExists") in _OPERATORS
+# --- Principals -----------------------------------------------------------------------------------
 
 
 def _with_root_arns(document: Document, in_partition: str) -> Document:
@@ -249,10 +157,6 @@ def _root_arns(value: Any, in_partition: str) -> Any:
     if isinstance(value, list):
         return [_root_arns(text, in_partition) for text in value]
     return root_arn(value, in_partition) if is_account_id(value) else value
-
-
-def root_arn(account_id: str, in_partition: str) -> str:
-    return f"arn:{in_partition}:iam::{account_id}:root"
 
 
 # --- Comparing and editing -----------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from msgspec import structs
+
 from stanchion.model.errors import InvalidParameterValue
 from stanchion.model.sqs import (
     CreateQueueRequest,
@@ -16,14 +18,13 @@ from stanchion.model.sqs import (
     PurgeQueueInProgress,
     PurgeQueueRequest,
     QueueDeletedRecently,
-    QueueDoesNotExist,
     QueueNameExists,
 )
+from stanchion.service import Call
 from stanchion.sqs import attributes, limits, paging, tags
-from stanchion.sqs.call import Call
 from stanchion.sqs.dead_letters import check_target
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.queue_attributes import with_stored_policy
+from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.urls import queue_url
 from stanchion.store import contract
 from stanchion.store.contract import QueueName, QueueRecord
@@ -36,14 +37,15 @@ async def create_queue(sqs: Sqs, call: Call, request: CreateQueueRequest) -> Cre
     supplied = request.attributes or {}
     if "RedrivePolicy" in supplied:
         await check_target(sqs, command.name, command.attributes, supplied["RedrivePolicy"])
-    outcome = await sqs.store.run(command)
+    wanted = await with_stored_policy(sqs, command.attributes, supplied)
+    outcome = await sqs.store.run(structs.replace(command, attributes=wanted))
     if isinstance(outcome, contract.QueueDeletedRecently):
         raise QueueDeletedRecently(
             "You must wait 60 seconds after deleting a queue before you can create another"
             " with the same name."
         )
     if isinstance(outcome, contract.QueueExists):
-        _check_same(outcome.record, supplied, command.attributes)
+        _check_same(outcome.record, supplied, wanted)
     sqs.catalogue.put(outcome.record)
     return CreateQueueResult(queue_url=queue_url(call.origin, command.name))
 
@@ -116,11 +118,7 @@ async def delete_queue(sqs: Sqs, call: Call, request: DeleteQueueRequest) -> Non
 async def get_queue_url(sqs: Sqs, call: Call, request: GetQueueUrlRequest) -> GetQueueUrlResult:
     if not request.queue_name:
         raise InvalidParameterValue(_NAME_RULE)
-    account_id = call.caller.account_id
-    if (request.queue_owner_aws_account_id or account_id) != account_id:
-        raise QueueDoesNotExist(
-            "The specified queue does not exist or you do not have access to it."
-        )
+    account_id = request.queue_owner_aws_account_id or call.caller.account_id
     queue = await sqs.catalogue.find(QueueName(account_id, call.region, request.queue_name))
     return GetQueueUrlResult(queue_url=queue_url(call.origin, queue.name))
 
@@ -132,7 +130,7 @@ async def list_queues(sqs: Sqs, call: Call, request: ListQueuesRequest) -> ListQ
     listing = paging.Listing(call.caller.account_id, call.region, request.queue_name_prefix or "")
     after = ""
     if request.next_token is not None:
-        after = paging.read(await _page_secret(sqs), listing, request.next_token)
+        after = paging.read(sqs.page_secret, listing, request.next_token)
     found = await sqs.store.run(
         contract.ListQueues(
             account_id=listing.account_id,
@@ -145,13 +143,9 @@ async def list_queues(sqs: Sqs, call: Call, request: ListQueuesRequest) -> ListQ
     names = [record.name for record in found[:limit]]
     next_token = None
     if request.max_results is not None and len(found) > limit:
-        next_token = paging.issue(await _page_secret(sqs), listing, names[-1].name)
+        next_token = paging.issue(sqs.page_secret, listing, names[-1].name)
     urls = [queue_url(call.origin, name) for name in names]
     return ListQueuesResult(queue_urls=urls or None, next_token=next_token)
-
-
-async def _page_secret(sqs: Sqs) -> bytes:
-    return await sqs.store.run(contract.GetSecret("pages"))
 
 
 @action

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from stanchion.model.errors import InvalidParameterValue
+from stanchion.model.errors import InvalidParameterValue, ServiceError
 from stanchion.model.sqs import (
     InvalidAttributeName,
     Message,
@@ -10,17 +10,21 @@ from stanchion.model.sqs import (
     ReceiveMessageRequest,
     ReceiveMessageResult,
 )
+from stanchion.service import Call
 from stanchion.sqs import digests, message_attributes, tokens
-from stanchion.sqs.call import Call
 from stanchion.sqs.catalogue import Queue
-from stanchion.sqs.limits import RECEIVE_MESSAGES_MAX, RECEIVE_WAIT_S_MAX, VISIBILITY_TIMEOUT_S_MAX
+from stanchion.sqs.limits import (
+    MANAGED_DATA_KEY_S,
+    RECEIVE_MESSAGES_MAX,
+    RECEIVE_WAIT_S_MAX,
+    VISIBILITY_TIMEOUT_S_MAX,
+)
 from stanchion.sqs.message_attributes import Selection
 from stanchion.sqs.receipts import Receipt
-from stanchion.sqs.registry import action
 from stanchion.sqs.sequence_numbers import sequence_number_of
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.urls import queue_arn
-from stanchion.store.contract import Claim, Claimed, ClaimedMessage, ClaimFifo
+from stanchion.store.contract import ChangeVisibility, Claim, Claimed, ClaimedMessage, ClaimFifo
 
 _SYSTEM_ATTRIBUTES = (
     "AWSTraceHeader",
@@ -53,6 +57,7 @@ async def receive_message(
     if queue.is_fifo:
         sqs.quotas.take(queue, "ReceiveMessage")
     claim, wait_s, wanted = _parameters(sqs, queue, request)
+    await sqs.bodies.check(call, queue.id, queue.encryption)
     if wait_s:
         claimed = await _claim_or_wait(sqs, queue, claim, wait_s)
     else:
@@ -65,8 +70,8 @@ async def receive_message(
     if claimed is None:
         raise sqs.catalogue.gone(queue)
     messages = [
-        _rendered(sqs, queue, message, claimed.received_at_ms, wanted)
-        for message in claimed.messages
+        _rendered(sqs, queue, message, body, claimed.received_at_ms, wanted)
+        for message, body in await _opened(sqs, call, queue, claimed)
     ]
     return ReceiveMessageResult(messages=messages or None)
 
@@ -145,15 +150,36 @@ async def _claim_or_wait(sqs: Sqs, queue: Queue, claim: AnyClaim, wait_s: int) -
                 return claimed
 
 
+async def _opened(
+    sqs: Sqs, call: Call, queue: Queue, claimed: Claimed
+) -> list[tuple[ClaimedMessage, bytes]]:
+    """Messages and their bodies in clear. What a KMS keeps from the caller goes back at once."""
+    if not claimed.messages:
+        return []
+    encryption = queue.encryption
+    reuse_period_s = encryption.reuse_period_s if encryption else MANAGED_DATA_KEY_S
+    try:
+        return await sqs.bodies.opened(call, queue.id, queue.arn, reuse_period_s, claimed.messages)
+    except ServiceError:
+        leases = tuple((message.lease, 0) for message in claimed.messages)
+        await sqs.store.run(ChangeVisibility(queue.id, leases))
+        raise
+
+
 def _rendered(
-    sqs: Sqs, queue: Queue, message: ClaimedMessage, received_at_ms: int, wanted: Wanted
+    sqs: Sqs,
+    queue: Queue,
+    message: ClaimedMessage,
+    body: bytes,
+    received_at_ms: int,
+    wanted: Wanted,
 ) -> Message:
     attributes = wanted.attributes.of(message.attributes)
     return Message(
         message_id=message.message_id,
         receipt_handle=sqs.receipts.issue(queue.id, Receipt(message.lease, received_at_ms)),
-        md5_of_body=message.body_md5,
-        body=message.body.decode(),
+        md5_of_body=digests.of_body(body),
+        body=body.decode(),
         attributes=_shown(queue, message, wanted.system_attributes) or None,
         md5_of_message_attributes=digests.of_attributes(attributes),
         message_attributes=attributes or None,

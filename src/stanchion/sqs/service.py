@@ -1,12 +1,17 @@
-"""What every action is given beside the call and its parameters: the service's collaborators."""
+"""What every action is given beside the call and its parameters; and their registry."""
 
 from msgspec import Struct
 
+from stanchion.access.authoriser import Authoriser
 from stanchion.clock import Clock, Ids
+from stanchion.model.sqs import SERVICE
+from stanchion.service import Registry
 from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.encryption import Bodies
 from stanchion.sqs.quotas import UNLIMITED, Quotas
 from stanchion.sqs.receipts import Receipts
 from stanchion.store.contract import StoreClient
+from stanchion.store.documents import Documents
 from stanchion.store.signals import QueueSignals
 
 
@@ -28,4 +33,14 @@ class Sqs(Struct, frozen=True):
     clock: Clock
     ids: Ids
     limits: Limits
+    authoriser: Authoriser
+    documents: Documents
+    """Where the users and roles are that policies name."""
+    bodies: Bodies
+    page_secret: bytes
+    """What the tokens of lists are authenticated with."""
     quotas: Quotas = UNLIMITED
+
+
+REGISTRY: Registry[Sqs] = Registry(SERVICE)
+action = REGISTRY.action

@@ -10,11 +10,10 @@ from stanchion.model.sqs import (
     TagQueueRequest,
     UntagQueueRequest,
 )
+from stanchion.service import Call
 from stanchion.sqs import limits
-from stanchion.sqs.call import Call
 from stanchion.sqs.edits import Edited, edit
-from stanchion.sqs.registry import action
-from stanchion.sqs.service import Sqs
+from stanchion.sqs.service import Sqs, action
 from stanchion.store.contract import QueueRecord
 
 

@@ -15,7 +15,7 @@ from stanchion.model.sqs import (
     RemovePermissionRequest,
     SetQueueAttributesRequest,
 )
-from tests.sqs.harness import Fault, Service, pairs_of_faults
+from tests.sqs.harness import Fault, Service, known, pairs_of_faults
 
 ARN = "arn:aws:sqs:eu-central-1:123456789012:q"
 LABEL_RULE = (
@@ -41,7 +41,7 @@ def adding(label: str | None = "one", **changes: Any) -> AddPermissionRequest:
 
 
 def policy_text(service: Service) -> str | None:
-    queue = service.catalogue.resolve_cached(service.call, "q")
+    queue = known(service.catalogue, service.call, "q")
     assert queue is not None
     return queue.record.attributes.get("Policy")
 

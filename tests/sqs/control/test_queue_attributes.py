@@ -17,7 +17,7 @@ from stanchion.model.sqs import (
 )
 from stanchion.sqs.edits import Edited, edit
 from stanchion.store.contract import CountMessages, NewMessage, Send
-from tests.sqs.harness import Fault, Service, finish, pairs_of_faults
+from tests.sqs.harness import Fault, Service, finish, known, pairs_of_faults
 
 BOTH_KINDS_OF_ENCRYPTION = (
     "You can use one type of server-side encryption (SSE) at one time."
@@ -299,7 +299,7 @@ def test_what_is_set_is_in_force_and_changes_the_timestamp() -> None:
     service = with_queue()
     service.clock.advance(10)
     change(service, VisibilityTimeout="5")
-    cached = service.catalogue.resolve_cached(service.call, "q")
+    cached = known(service.catalogue, service.call, "q")
     assert cached is not None
     assert cached.visibility_timeout_ms == 5000
     assert read(service, "CreatedTimestamp", "LastModifiedTimestamp") == {
@@ -312,7 +312,7 @@ def test_setting_attributes_keeps_the_tags_and_the_other_attributes() -> None:
     service = with_queue(DelaySeconds="1")
     service.do(TagQueueRequest(queue_url="q", tags={"a": "b"}))
     change(service, VisibilityTimeout="5")
-    cached = service.catalogue.resolve_cached(service.call, "q")
+    cached = known(service.catalogue, service.call, "q")
     assert cached is not None
     assert cached.record.tags == {"a": "b"}
     assert cached.record.attributes == {"DelaySeconds": "1", "VisibilityTimeout": "5"}

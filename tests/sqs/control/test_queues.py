@@ -15,10 +15,10 @@ from stanchion.model.sqs import (
     PurgeQueueRequest,
     QueueDoesNotExist,
 )
-from stanchion.sqs.call import Call
+from stanchion.service import Call
 from stanchion.sqs.service import Limits
 from stanchion.store.contract import CountMessages, MessageCounts, NewMessage, Send
-from tests.sqs.harness import ACCOUNT, ORIGIN, Service, call_of, finish
+from tests.sqs.harness import ACCOUNT, ORIGIN, Service, call_of, finish, known
 
 NAME_RULE = "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
 
@@ -27,7 +27,7 @@ def test_a_deleted_queue_does_not_exist() -> None:
     service = Service()
     url = service.create()
     assert service.do(DeleteQueueRequest(queue_url=url)) is None
-    assert service.catalogue.resolve_cached(service.call, url) is None
+    assert known(service.catalogue, service.call, url) is None
     for request in (
         DeleteQueueRequest(queue_url=url),
         PurgeQueueRequest(queue_url=url),

@@ -26,7 +26,7 @@ from stanchion.store.contract import (
     Lease,
     QueueName,
 )
-from tests.sqs.harness import ACCOUNT, REGION, START_MS, Fault, Service, pairs_of_faults
+from tests.sqs.harness import ACCOUNT, REGION, START_MS, Fault, Service, known, pairs_of_faults
 
 NOT_FOR_STANDARD = (
     "Value a for parameter ReceiveRequestAttemptId is invalid. Reason: The request include "
@@ -36,7 +36,6 @@ MESSAGE = ClaimedMessage(
     lease=Lease(7, 2),
     message_id="id",
     body="é".encode(),
-    body_md5="digest",
     attributes=b"",
     sender_id="sender",
     sent_at_ms=1000,
@@ -181,7 +180,7 @@ def test_a_message_is_shown_without_what_was_not_asked_for() -> None:
         Message(
             message_id="id",
             receipt_handle=service.sqs.receipts.issue(1, receipt),
-            md5_of_body="digest",
+            md5_of_body="66ddcd97cfdeabb2f6fb8a999b4bc76f",
             body="é",
         )
     ]
@@ -230,7 +229,6 @@ def test_a_message_from_another_queue_says_which() -> None:
         lease=Lease(7, 4),
         message_id="id",
         body=b"x",
-        body_md5="digest",
         attributes=b"",
         sender_id="sender",
         sent_at_ms=1000,
@@ -296,7 +294,7 @@ def test_a_queue_that_went_meanwhile_does_not_exist(url: str) -> None:
     service = with_queues()
     service.store.answers[Claim] = service.store.answers[ClaimFifo] = lambda _: None
     assert isinstance(refusal(service, queue_url=url), QueueDoesNotExist)
-    assert service.catalogue.resolve_cached(service.call, url) is None
+    assert known(service.catalogue, service.call, url) is None
 
 
 # --- FIFO -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from stanchion.model.sqs import (
     SendMessageRequest,
 )
 from stanchion.store.contract import NewMessage, Send
-from tests.sqs.harness import ACCOUNT, Fault, Service, pairs_of_faults
+from tests.sqs.harness import ACCOUNT, Fault, Service, known, pairs_of_faults
 
 BLUE = MessageAttributeValue(data_type="String", string_value="blue")
 TRACE = MessageSystemAttributeValue(data_type="String", string_value="some-trace-id")
@@ -150,7 +150,7 @@ def test_a_queue_that_went_meanwhile_does_not_exist() -> None:
     service = with_queue()
     service.store.answers[Send] = lambda _: False
     assert isinstance(refusal(service), QueueDoesNotExist)
-    assert service.catalogue.resolve_cached(service.call, "q") is None
+    assert known(service.catalogue, service.call, "q") is None
     service.do(DeleteQueueRequest(queue_url="q"))
 
 

@@ -14,7 +14,7 @@ from stanchion.model.sqs import (
 )
 from stanchion.sqs.sequence_numbers import sequence_number_of
 from stanchion.store.contract import SendFifo, SentFifo
-from tests.sqs.harness import Fault, Service, pairs_of_faults
+from tests.sqs.harness import Fault, Service, known, pairs_of_faults
 
 ID_RULE = "can only include alphanumeric and punctuation characters. 1 to 128 in length."
 NO_ID = (
@@ -152,7 +152,7 @@ def test_a_queue_that_went_meanwhile_does_not_exist() -> None:
     service = with_fifo_queue()
     service.store.answers[SendFifo] = lambda _: None
     assert isinstance(service.refuses(request()), QueueDoesNotExist)
-    assert service.catalogue.resolve_cached(service.call, "q.fifo") is None
+    assert known(service.catalogue, service.call, "q.fifo") is None
 
 
 FAULTS: list[Fault] = [

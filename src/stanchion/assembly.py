@@ -1,0 +1,138 @@
+"""Puts the services together: every collaborator is made here, once, and handed on.
+
+Read it to see what depends on what. The server gives the store, the clock and the key ring; it gets
+services for the gateway and the little work that they want done every second. Nothing here listens,
+and nothing decides.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from stanchion.access.authenticator import (
+    Authenticator,
+    DevAuthenticator,
+    SignatureAuthenticator,
+)
+from stanchion.access.authoriser import Authoriser
+from stanchion.access.directory import Directory
+from stanchion.access.key_use import KeyUses
+from stanchion.access.sessions import Sessions
+from stanchion.access.sigv4 import Expectations
+from stanchion.clock import Clock, Ids
+from stanchion.config import Settings
+from stanchion.iam import actions as iam_actions
+from stanchion.iam.service import Iam
+from stanchion.keys.data_keys import DataKeys
+from stanchion.keys.providers import RING, RingProvider
+from stanchion.keys.ring import KeyRing
+from stanchion.service import Service
+from stanchion.sqs import actions as sqs_actions
+from stanchion.sqs.catalogue import Catalogue
+from stanchion.sqs.encryption import Bodies
+from stanchion.sqs.quotas import UNLIMITED, FifoQuotas
+from stanchion.sqs.receipts import Receipts
+from stanchion.sqs.service import Limits, Sqs
+from stanchion.store.contract import StoreClient
+from stanchion.store.documents import Documents
+from stanchion.store.signals import QueueSignals
+from stanchion.sts import actions as sts_actions
+from stanchion.sts.issuers import Issuers
+from stanchion.sts.service import Sts
+
+
+class Foundation(Struct, frozen=True):
+    """What everything stands on."""
+
+    store: StoreClient
+    signals: QueueSignals
+    documents: Documents
+    ring: KeyRing
+    clock: Clock
+    ids: Ids
+
+
+class Assembly(Struct, frozen=True):
+    """What came of it."""
+
+    services: Sequence[Service]
+    directory: Directory
+    uses: KeyUses
+    bodies: Bodies
+
+
+async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool = True) -> Assembly:
+    """The services over a foundation. `kms_needs_tls` is for queues with SSE-KMS."""
+    authoriser = Authoriser(base.clock)
+    providers = {RING: RingProvider(base.ring, os.urandom)}
+    bodies = Bodies(DataKeys(providers, base.clock), kms_needs_tls=kms_needs_tls)
+    directory = Directory(base.documents)
+    uses = KeyUses(base.documents)
+    services: Sequence[Service] = (
+        sqs_actions.service_of(await _sqs(settings, base, authoriser, bodies)),
+        iam_actions.service_of(
+            Iam(base.documents, directory, base.ring, authoriser, uses, base.clock)
+        ),
+        sts_actions.service_of(_sts(settings, base, authoriser, directory)),
+    )
+    return Assembly(services, directory, uses, bodies)
+
+
+async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bodies: Bodies) -> Sqs:
+    return Sqs(
+        store=base.store,
+        signals=base.signals,
+        catalogue=Catalogue(base.store),
+        receipts=Receipts(await base.ring.secret(base.documents, "receipts")),
+        clock=base.clock,
+        ids=base.ids,
+        limits=Limits(
+            queue_name_quarantine_s=settings.queue_name_quarantine_s,
+            purge_interval_s=settings.purge_interval_s,
+            in_flight_max=settings.in_flight_max,
+        ),
+        authoriser=authoriser,
+        documents=base.documents,
+        bodies=bodies,
+        page_secret=await base.ring.secret(base.documents, "pages"),
+        quotas=FifoQuotas(base.clock) if settings.fifo_quotas else UNLIMITED,
+    )
+
+
+def _sts(settings: Settings, base: Foundation, authoriser: Authoriser, directory: Directory) -> Sts:
+    pairs = (pair.rpartition("=") for pair in settings.oidc_jwks)
+    return Sts(
+        documents=base.documents,
+        directory=directory,
+        sessions=Sessions(base.ring),
+        authoriser=authoriser,
+        issuers=Issuers(
+            base.clock,
+            jwks_files={issuer: Path(file) for issuer, _, file in pairs},
+            ca_file=Path(settings.oidc_ca) if settings.oidc_ca else None,
+        ),
+        clock=base.clock,
+    )
+
+
+def by_signature(settings: Settings, base: Foundation, assembly: Assembly) -> Authenticator:
+    """Believes only signatures."""
+    hosts = (settings.external_url.partition("://")[2],) if settings.external_url else ()
+    expectations = Expectations(frozenset(settings.regions), hosts)
+    return SignatureAuthenticator(
+        assembly.directory, base.ring, base.clock, expectations, assembly.uses
+    )
+
+
+def by_name(base: Foundation, assembly: Assembly) -> Authenticator:
+    """Believes everybody: for `stanchion dev`."""
+    return DevAuthenticator(assembly.directory, base.ring)
+
+
+async def keep(base: Foundation, assembly: Assembly) -> None:
+    """What is to be done every second, apart from the store's own upkeep. Raises `StoreError`."""
+    await base.documents.refresh()
+    await assembly.uses.write(base.clock.wall_s())
+    assembly.bodies.forget_expired()
