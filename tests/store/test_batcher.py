@@ -43,6 +43,9 @@ class FakeStore:
         self.flushes.append(list(commands))
         return Flush([self.answer(command) for command in commands], self.wakes)
 
+    def set_move_key(self, key: bytes) -> None:
+        raise NotImplementedError
+
     def maintain(self) -> None:
         if self.maintenance_failure is not None:
             raise self.maintenance_failure

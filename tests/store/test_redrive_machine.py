@@ -25,8 +25,8 @@ NAMES = ("one", "two")
 TICK_MS = 10
 """Nothing comes into view in the very instant of a later command, so that a move can be seen."""
 ROWS = """
-SELECT q.name, substr(cast(b.body AS TEXT), 2), m.sequence, b.message_id, m.receive_count, b.sent_at_ms,
-       m.visible_at_ms, m.dead_letter_source IS NOT NULL
+SELECT q.name, substr(cast(b.body AS TEXT), 2), m.sequence, b.message_id, m.receive_count,
+       b.sent_at_ms, m.visible_at_ms, m.dead_letter_source IS NOT NULL
 FROM message AS m JOIN message_body AS b ON b.sequence = m.sequence
 JOIN queue AS q ON q.backlog = m.backlog
 """

@@ -92,6 +92,7 @@ _LATEST_WRITTEN_EVERY_MS = 1000
 _RESERVE_RETRY_MS = 1000
 _RESERVE_BYTES = 32 * 1024 * 1024
 _NO_KEY = bytes(32)
+"""Vouches for moves where no key was set: for stores without anything sealed, as in tests."""
 
 Fault = Literal["full", "busy", "broken", "other"]
 

@@ -3,6 +3,7 @@
 On a standard queue a dead letter stays as it is, and only its narrow row changes hands. On a FIFO
 queue, and in a move task, messages are appended: they get new sequence numbers, so their bodies are
 filed anew; hence steps are bounded in bytes. A message is never in both backlogs or in neither.
+With a sealed body goes where it comes from, vouched for anew at each move: `store/provenance.py`.
 Called by `dead_letters` and `moves`.
 """
 
