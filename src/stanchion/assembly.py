@@ -26,8 +26,13 @@ from stanchion.config import Settings
 from stanchion.iam import actions as iam_actions
 from stanchion.iam.service import Iam
 from stanchion.keys.data_keys import DataKeys
-from stanchion.keys.providers import RING, RingProvider
+from stanchion.keys.external import ExternalKms
+from stanchion.keys.providers import KMS, RING, KeyProvider, RingProvider
 from stanchion.keys.ring import KeyRing
+from stanchion.kms import actions as kms_actions
+from stanchion.kms.keys import destroy_due
+from stanchion.kms.provider import BuiltInKms, ByIdentity
+from stanchion.kms.service import Kms
 from stanchion.service import Service
 from stanchion.sqs import actions as sqs_actions
 from stanchion.sqs.catalogue import Catalogue
@@ -61,12 +66,17 @@ class Assembly(Struct, frozen=True):
     directory: Directory
     uses: KeyUses
     bodies: Bodies
+    kms: Kms
 
 
 async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool = True) -> Assembly:
     """The services over a foundation. `kms_needs_tls` is for queues with SSE-KMS."""
     authoriser = Authoriser(base.clock)
-    providers = {RING: RingProvider(base.ring, os.urandom)}
+    kms = Kms(base.documents, base.ring, authoriser, base.clock, base.ids)
+    providers = {
+        RING: RingProvider(base.ring, os.urandom),
+        KMS: _kms_provider(settings, kms, authoriser),
+    }
     bodies = Bodies(DataKeys(providers, base.clock), kms_needs_tls=kms_needs_tls)
     directory = Directory(base.documents)
     uses = KeyUses(base.documents)
@@ -76,8 +86,9 @@ async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool 
             Iam(base.documents, directory, base.ring, authoriser, uses, base.clock)
         ),
         sts_actions.service_of(_sts(settings, base, authoriser, directory)),
+        kms_actions.service_of(kms),
     )
-    return Assembly(services, directory, uses, bodies)
+    return Assembly(services, directory, uses, bodies, kms)
 
 
 async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bodies: Bodies) -> Sqs:
@@ -99,6 +110,13 @@ async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bod
         page_secret=await base.ring.secret(base.documents, "pages"),
         quotas=FifoQuotas(base.clock) if settings.fifo_quotas else UNLIMITED,
     )
+
+
+def _kms_provider(settings: Settings, kms: Kms, authoriser: Authoriser) -> KeyProvider:
+    """Where SSE-KMS gets its data keys from."""
+    if not settings.kms_endpoint_url:
+        return BuiltInKms(kms)
+    return ExternalKms(settings.kms_endpoint_url, settings.kms_region, ByIdentity(authoriser))
 
 
 def _sts(settings: Settings, base: Foundation, authoriser: Authoriser, directory: Directory) -> Sts:
@@ -136,3 +154,5 @@ async def keep(base: Foundation, assembly: Assembly) -> None:
     await base.documents.refresh()
     await assembly.uses.write(base.clock.wall_s())
     assembly.bodies.forget_expired()
+    while await destroy_due(assembly.kms):
+        pass

@@ -64,8 +64,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     root_pkcs11_key: str = ""
     kms_endpoint_url: str = ""
     """An AWS KMS, or what speaks like one, for SSE-KMS; empty: the KMS of this server."""
-    kms_region: str = ""
-    """Where the external KMS is; empty: the region of the queue."""
+    kms_region: str = "us-east-1"
+    """Where the external KMS is."""
     oidc_jwks: tuple[str, ...] = ()
     """Keys of OIDC issuers that are not to be asked: `https://issuer=FILE`."""
     oidc_ca: str = ""

@@ -87,23 +87,26 @@ def serve(settings: Settings, root_key: config.RootKey | None, announce: Announc
         open_ring=partial(_open_ring, settings, data_dir),
         prepare=partial(_with_root_key, settings, root_key, data_dir),
     )
-    return _run(settings, mode, announce)
+    return run(settings, mode, announce)
 
 
 def develop(settings: Settings, announce: Announce) -> int:
     """Run a server in memory that believes any credentials. As `serve` otherwise."""
+    return run(settings, development(), announce)
 
+
+def development() -> Mode:
     async def forgotten_ring(documents: Documents, clock: Clock) -> KeyRing:
         return KeyRing.ephemeral()
 
     async def prepare(base: Foundation, assembly: Assembly) -> Authenticator:
         return by_name(base, assembly)
 
-    mode = Mode(SqliteStore.in_memory, forgotten_ring, prepare, kms_needs_tls=False)
-    return _run(settings, mode, announce)
+    return Mode(SqliteStore.in_memory, forgotten_ring, prepare, kms_needs_tls=False)
 
 
-def _run(settings: Settings, mode: Mode, announce: Announce) -> int:
+def run(settings: Settings, mode: Mode, announce: Announce) -> int:
+    """Run a server until it is told to stop. Raises `StartError`."""
     logs.configure(settings.log_level, settings.log_format)
     _allow_connections(settings.connections_max)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -207,7 +210,7 @@ async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announc
             pages=_pages(metrics, outcome),
         )
         listener = Listener(gateway.handle, clock, _http_limits(settings), gateway.refuse)
-        _watch(metrics, listener, signals, batcher)
+        _watch(metrics, listener, signals, batcher, assembly)
         keeper = asyncio.create_task(_keep(base, assembly))
         try:
             announce(f"stanchion ready on {await _listen(listener, settings)}")
@@ -349,7 +352,13 @@ def _text(status: int, text: str) -> HttpResponse:
     return HttpResponse(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())
 
 
-def _watch(metrics: Metrics, listener: Listener, signals: QueueSignals, batcher: Batcher) -> None:
+def _watch(
+    metrics: Metrics,
+    listener: Listener,
+    signals: QueueSignals,
+    batcher: Batcher,
+    assembly: Assembly,
+) -> None:
     metrics.watch(
         Reading(
             "stanchion_connections",
@@ -386,5 +395,11 @@ def _watch(metrics: Metrics, listener: Listener, signals: QueueSignals, batcher:
             "Commands executed; divided by flushes, how well they share transactions.",
             "counter",
             lambda: batcher.commands,
+        ),
+        Reading(
+            "stanchion_unreadable_bodies",
+            "Received messages whose body did not open, and that were kept back.",
+            "counter",
+            lambda: assembly.bodies.unreadable,
         ),
     )

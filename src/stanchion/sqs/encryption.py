@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stanchion.keys.data_keys import DataKeys, Use
 from stanchion.keys.envelope import OpeningKey, SealingKey, aad_of, is_sealed, wrapped_key_of
-from stanchion.keys.providers import KMS, RING, ProviderUnavailable
+from stanchion.keys.providers import KMS, RING, ProviderThrottled, ProviderUnavailable
 from stanchion.keys.sealing import Unsealable
 from stanchion.model import kms, sqs
 from stanchion.model.errors import AccessDenied, ServiceError, ServiceUnavailable
@@ -209,6 +209,8 @@ _TOLD: Sequence[tuple[type[ServiceError], type[ServiceError]]] = (
 
 
 def _told(error: ServiceError | ProviderUnavailable) -> ServiceError:
+    if isinstance(error, ProviderThrottled):
+        return sqs.KmsThrottled("The key management service has had too many requests.")
     if isinstance(error, ProviderUnavailable):
         return ServiceUnavailable("The key management service cannot be reached. Try again.")
     for known, told in _TOLD:
