@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import structs
+
 from stanchion import server
 from stanchion.config import Settings
 from stanchion.store.contract import Command, CreateQueue, Flush, StoreBroken
@@ -18,6 +20,7 @@ class Breaking:
         self.maintain = self._store.maintain
         self.latest_ms = self._store.latest_ms
         self.close = self._store.close
+        self.set_move_key = self._store.set_move_key
 
     def execute(self, commands: Sequence[Command[Any]], now_ms: int) -> Flush:
         if any(isinstance(command, CreateQueue) for command in commands):
@@ -30,4 +33,5 @@ def announce(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(server._run(Settings(port=0), Breaking, server._by_name, announce))
+    mode = structs.replace(server.development(), open_store=Breaking)
+    sys.exit(server.run(Settings(port=0), mode, announce))

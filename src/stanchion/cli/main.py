@@ -8,6 +8,13 @@ _VERBS = {
     "serve": "stanchion.cli.serve:serve",
     "dev": "stanchion.cli.dev:dev",
     "bench": "stanchion.cli.bench:bench",
+    "account": "stanchion.cli.account:account",
+    "user": "stanchion.cli.user:user",
+    "key": "stanchion.cli.key:key",
+    "role": "stanchion.cli.role:role",
+    "policy": "stanchion.cli.policy:policy",
+    "keys": "stanchion.cli.keys:keys",
+    "tls": "stanchion.cli.tls:tls",
     "config": "stanchion.cli.config:config",
     "version": "stanchion.cli.version:version",
 }

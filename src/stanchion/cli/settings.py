@@ -26,6 +26,14 @@ LOGGING = (
     click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error.  [info]"),
     click.option("--log-format", metavar="FORMAT", help="console or json.  [console]"),
 )
+ROOT = (
+    click.option("--root-key-file", metavar="FILE", help="The root key.  [DATA_DIR/root.key]"),
+    click.option("--root-passphrase-fd", metavar="N", help="Read the root passphrase from there."),
+    click.option("--root-pkcs11-module", metavar="FILE", help="A PKCS#11 library, for the root."),
+    click.option("--root-pkcs11-token", metavar="LABEL", help="The token in it."),
+    click.option("--root-pkcs11-key", metavar="LABEL", help="The AES key in the token."),
+)
+
 SERVING = (
     click.option("--data-dir", metavar="DIR", help="Where state lives; made if there is none."),
     *LISTEN,
@@ -40,6 +48,7 @@ SERVING = (
     click.option(
         "--trusted-proxies", metavar="CIDR,...", help="Whose X-Forwarded headers are believed."
     ),
+    *ROOT,
     click.option("--external-url", metavar="URL", help="What queue URLs begin with."),
     CONFIG,
     *LOGGING,
