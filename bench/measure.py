@@ -24,6 +24,7 @@ from bench.runs import (
     durable,
     measured,
 )
+from bench.security import security_lines
 from bench.table import Line, markdown, median_ratio, middle
 from msgspec.structs import replace
 
@@ -208,6 +209,7 @@ _PARTS = {
     "standard": _throughput,
     "fifo": fifo_lines,
     "fair": fair_lines,
+    "security": security_lines,
     "start": _starts,
 }
 

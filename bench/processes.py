@@ -44,12 +44,19 @@ def null_server(log: Path) -> Iterator[ServerProcess]:
 
 
 @contextmanager
-def durable_server(data_dir: Path) -> Iterator[ServerProcess]:
+def durable_server(data_dir: Path, *options: object) -> Iterator[ServerProcess]:
     """`stanchion serve` on a data directory, with `CREDENTIALS` as root's."""
     port = free_port()
-    arguments = ["-m", "stanchion", "serve", "--data-dir", data_dir, "--port", port]
+    arguments = ["-m", "stanchion", "serve", "--data-dir", data_dir, "--port", port, *options]
     with _started(arguments, "stanchion ready on ", data_dir.with_suffix(".log")) as process:
         yield process
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine, and its key."""
+    command = [sys.executable, "-m", "stanchion", "tls", "self-signed", "--dir", str(folder)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder / "cert.pem", folder / "key.pem"
 
 
 @contextmanager

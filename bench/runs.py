@@ -48,6 +48,7 @@ class Bench(Struct, frozen=True):
     server: ServerProcess
     queue_url: str
     sizes: Sizes
+    tls_port: int = 0
 
     def plan(self, scenario: Scenario, batch: int = 1) -> Plan:
         parts = urlsplit(self.server.url)

@@ -106,11 +106,13 @@ async def send_message_batch(
 
 
 def _check_batch_size(entries: list[SendMessageBatchRequestEntry]) -> None:
-    total_bytes = sum(
-        len((entry.message_body or "").encode(errors="replace"))
-        + message_attributes.size_bytes(entry.message_attributes)
-        for entry in entries
+    attributes_bytes = sum(
+        [message_attributes.size_bytes(entry.message_attributes) for entry in entries]
     )
+    bodies = "".join([entry.message_body or "" for entry in entries])
+    if 4 * len(bodies) + attributes_bytes <= BATCH_BYTES_MAX:
+        return  # No character takes more than four bytes.
+    total_bytes = len(bodies.encode(errors="replace")) + attributes_bytes
     if total_bytes > BATCH_BYTES_MAX:
         raise BatchRequestTooLong(
             f"Batch requests cannot be longer than {BATCH_BYTES_MAX} bytes. "
