@@ -62,7 +62,7 @@ def test_the_answer_has_an_id_and_the_digests_of_what_there_was() -> None:
 
 
 def test_what_is_stored() -> None:
-    service = with_queue()
+    service = with_queue(SqsManagedSseEnabled="false")
     send(
         service,
         message_body="é",
