@@ -6,7 +6,7 @@ and nothing decides.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -67,15 +67,17 @@ class Assembly(Struct, frozen=True):
     uses: KeyUses
     bodies: Bodies
     kms: Kms
+    external_kms: ExternalKms | None
 
 
 async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool = True) -> Assembly:
     """The services over a foundation. `kms_needs_tls` is for queues with SSE-KMS."""
     authoriser = Authoriser(base.clock)
     kms = Kms(base.documents, base.ring, authoriser, base.clock, base.ids)
-    providers = {
+    external_kms = _external_kms(settings, authoriser)
+    providers: Mapping[int, KeyProvider] = {
         RING: RingProvider(base.ring, os.urandom),
-        KMS: _kms_provider(settings, kms, authoriser),
+        KMS: external_kms or BuiltInKms(kms),
     }
     bodies = Bodies(DataKeys(providers, base.clock), kms_needs_tls=kms_needs_tls)
     directory = Directory(base.documents)
@@ -88,7 +90,7 @@ async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool 
         sts_actions.service_of(_sts(settings, base, authoriser, directory)),
         kms_actions.service_of(kms),
     )
-    return Assembly(services, directory, uses, bodies, kms)
+    return Assembly(services, directory, uses, bodies, kms, external_kms)
 
 
 async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bodies: Bodies) -> Sqs:
@@ -112,10 +114,10 @@ async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bod
     )
 
 
-def _kms_provider(settings: Settings, kms: Kms, authoriser: Authoriser) -> KeyProvider:
-    """Where SSE-KMS gets its data keys from."""
+def _external_kms(settings: Settings, authoriser: Authoriser) -> ExternalKms | None:
+    """Where SSE-KMS gets its data keys from, if not from the KMS of this process."""
     if not settings.kms_endpoint_url:
-        return BuiltInKms(kms)
+        return None
     return ExternalKms(settings.kms_endpoint_url, settings.kms_region, ByIdentity(authoriser))
 
 
@@ -150,9 +152,20 @@ def by_name(base: Foundation, assembly: Assembly) -> Authenticator:
 
 
 async def keep(base: Foundation, assembly: Assembly) -> None:
-    """What is to be done every second, apart from the store's own upkeep. Raises `StoreError`."""
+    """What is to be done every second, apart from the store's own upkeep.
+
+    Raises `StoreError`, and `RootUnusable` when another process has changed the root of trust.
+    """
     await base.documents.refresh()
     await assembly.uses.write(base.clock.wall_s())
     assembly.bodies.forget_expired()
     while await destroy_due(assembly.kms):
         pass
+    await base.ring.refresh(base.documents)
+
+
+async def close(assembly: Assembly) -> None:
+    """When nothing is called any more. Raises `StoreError`."""
+    if assembly.external_kms is not None:
+        await assembly.external_kms.close()
+    await assembly.uses.write(0, at_once=True)

@@ -22,7 +22,15 @@ from msgspec import Struct
 from stanchion import config
 from stanchion.access import root
 from stanchion.access.authenticator import Authenticator
-from stanchion.assembly import Assembly, Foundation, assemble, by_name, by_signature, keep
+from stanchion.assembly import (
+    Assembly,
+    Foundation,
+    assemble,
+    by_name,
+    by_signature,
+    close,
+    keep,
+)
 from stanchion.clock import Clock, RandomIds, SystemClock
 from stanchion.config import Settings
 from stanchion.gateway import Gateway, Page
@@ -221,7 +229,7 @@ async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announc
             signals.wake_all()
             await listener.drain(_drain_timeout_s(settings, outcome))
             with contextlib.suppress(StoreError):
-                await assembly.uses.write(clock.wall_s(), at_once=True)
+                await close(assembly)
     finally:
         await batcher.close()
     logs.event("stopped", status=status)

@@ -79,7 +79,7 @@ class SignatureAuthenticator:
         self._uses = uses
         # Two, so that a flood of made-up keys cannot push out those that exist.
         self._known: dict[str, _Known] = {}
-        self._unknown: _Remembered[bool] = _Remembered(UNKNOWN_TTL_S, remembered_max)
+        self._unknown: _Remembered[int] = _Remembered(UNKNOWN_TTL_S, remembered_max)
         self._remembered_max = remembered_max
 
     async def authenticate(self, request: SignedRequest, service: str = "sqs") -> Identity:
@@ -112,17 +112,18 @@ class SignatureAuthenticator:
         return min(self._expectations.regions, default=DEFAULT_REGION)
 
     async def _look_up(self, access_key_id: str, token: str | None, now_s: float) -> _Known | None:
-        if not _is_access_key_id(access_key_id) or self._unknown.get(access_key_id, now_s):
-            return None
         # Before anything is read: an edit meanwhile makes what was read stale at once.
         epoch = self._documents.epoch
+        # A key that was just made or activated is known again.
+        if not _is_access_key_id(access_key_id) or self._unknown.get(access_key_id, now_s) == epoch:
+            return None
         if token is not None:
             known = await self._read_session(access_key_id, token, epoch)
         else:
             known = await self._read_key(access_key_id, epoch)
         if known is None:
             if token is None:
-                self._unknown.put(access_key_id, True, now_s)
+                self._unknown.put(access_key_id, epoch, now_s)
             return None
         self._known.pop(access_key_id, None)
         if len(self._known) >= self._remembered_max:

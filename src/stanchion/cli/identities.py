@@ -27,8 +27,8 @@ from stanchion.access.identity import root_of
 from stanchion.access.key_use import KeyUses
 from stanchion.access.root import DEFAULT_REGION, ROOT_ACCOUNT_ID
 from stanchion.cli import offline
-from stanchion.cli.keys import DATA_DIR, ROOT
-from stanchion.cli.settings import CONFIG, Fault, configuration
+from stanchion.cli.keys import DATA_DIR
+from stanchion.cli.settings import CONFIG, ROOT, Fault, configuration
 from stanchion.clock import SystemClock
 from stanchion.config import Settings
 from stanchion.iam.actions import service_of

@@ -261,7 +261,11 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Close now, or with the response to the request that runs or is arriving."""
         if self._task is None and self._reader.phase == BETWEEN and not self._closing:
+            is_quiet = not self._transport.get_write_buffer_size()
             self._close()
+            if is_quiet:
+                # Pools of clients do not answer TLS's goodbye before they next need a connection.
+                self.deadline = self._shared.tick + 1
 
     def abort(self) -> None:
         """Close without regard for anything; the handler is cancelled."""

@@ -9,7 +9,7 @@ Called for every request, before its action.
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stanchion.access.authoriser import Circumstances, Resource, denial
 from stanchion.access.entities import (
@@ -52,7 +52,8 @@ async def authorise(iam: Iam, call: Call, operation: str, parameters: Any) -> No
                 caller, request, circumstances, Resource(keys=keys), asked
             )
             if not decision.allowed:
-                raise AccessDenied(denial(caller, request, decision))
+                shown = structs.replace(request, resource=target.shown or target.arn)
+                raise AccessDenied(denial(caller, shown, decision))
 
 
 def _check_session(caller: Caller) -> None:
@@ -75,6 +76,8 @@ class Target(Struct, frozen=True):
     tags: Tags = {}
     boundary: str = ""
     """ARN of the policy that bounds the user or role."""
+    shown: str = ""
+    """What a refusal calls it, where the ARN would tell that it is there; empty: the ARN."""
 
 
 def _actions(operation: str, parameters: Any) -> tuple[str, ...]:
@@ -148,12 +151,13 @@ def _of(sort: _Sort) -> Targets:
 
 async def _named(iam: Iam, account_id: str, sort: _Sort, name: str) -> Target:
     found: User | Group | Role | None = await iam.documents.get(sort, account_id, name.lower())
+    absent = entity_arn(account_id, sort.kind, "/", name)
     if found is None:
-        return Target(entity_arn(account_id, sort.kind, "/", name), account_id)
+        return Target(absent, account_id)
     arn = arn_of(account_id, found)
     if isinstance(found, Group):
-        return Target(arn, account_id)
-    return Target(arn, account_id, found.tags, found.boundary)
+        return Target(arn, account_id, shown=absent)
+    return Target(arn, account_id, found.tags, found.boundary, absent)
 
 
 async def _user_or_caller(iam: Iam, caller: Caller, parameters: Any) -> tuple[Target, ...]:
@@ -171,8 +175,10 @@ async def _owner_of_key(iam: Iam, caller: Caller, parameters: Any) -> tuple[Targ
     if key is None or key.account_id != caller.account_id:
         return (Target("*", caller.account_id),)
     if not key.user:
-        return (Target(f"arn:aws:iam::{key.account_id}:root", key.account_id),)
-    return (await _named(iam, caller.account_id, User, key.user),)
+        root_arn = f"arn:aws:iam::{key.account_id}:root"
+        return (Target(root_arn, key.account_id, shown="*"),)
+    owner = await _named(iam, caller.account_id, User, key.user)
+    return (structs.replace(owner, shown="*"),)
 
 
 def _new(sort: type[User | Group | Role | ManagedPolicy]) -> Targets:
@@ -240,7 +246,7 @@ async def _source(iam: Iam, caller: Caller, parameters: Any) -> tuple[Target, ..
     if sort is not None:
         found = await _named(iam, account_id, sort, arn.rpartition("/")[2])
         if found.arn == arn:
-            return (found,)
+            return (structs.replace(found, shown=arn),)
     return (Target(arn, account_id),)
 
 

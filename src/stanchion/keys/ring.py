@@ -140,7 +140,7 @@ async def open_ring(
         record = await _put_first(documents, made, NAME)
         if record is made:
             notice = f"Everything is sealed under the {root.description}. {root.loss}"
-    return KeyRing(keys_of(record, source), record.active, entropy, notice)
+    return KeyRing(keys_of(record, source), record.active, entropy, source, notice)
 
 
 async def _put_first(documents: Documents, made: D, name: str) -> D:
@@ -174,8 +174,16 @@ class KeyRing:
     """A `Sealer` over the keys of the ring."""
 
     def __init__(
-        self, keys: Mapping[int, bytes], active: int, entropy: Entropy, notice: str = ""
+        self,
+        keys: Mapping[int, bytes],
+        active: int,
+        entropy: Entropy,
+        source: RootSource | None = None,
+        notice: str = "",
     ) -> None:
+        """Without a `source` the ring is what it is for ever."""
+        self._source = source
+        self._out_of_reach: RingRecord | None = None
         self.notice = notice
         """One paragraph for the operator, when the ring was just made."""
         self._entropy = entropy
@@ -218,13 +226,17 @@ class KeyRing:
             found = await _put_first(documents, made, name)
         return self.open(purpose, found.sealed)
 
-    async def refresh(self, documents: Documents, source: RootSource) -> None:
+    async def refresh(self, documents: Documents) -> None:
         """Take up the keys of a rotation by another process.
 
         Cheap unless there was one: to be called whenever documents have been edited elsewhere.
         Raises `RootUnusable` when the new root cannot be had here; the keys so far stay in use.
         """
         record = await documents.get(RingRecord, "", NAME)
-        if record is None or {key.number for key in record.keys} == self._ciphers.keys():
+        known = self._ciphers.keys()
+        if record is None or self._source is None or {key.number for key in record.keys} == known:
             return
-        self._set(keys_of(record, source), record.active)
+        if record == self._out_of_reach:
+            return  # To find that out takes a moment, and it has been said.
+        self._out_of_reach = record
+        self._set(keys_of(record, self._source), record.active)

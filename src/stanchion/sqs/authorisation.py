@@ -17,6 +17,7 @@ from stanchion.model.sqs import InvalidSecurity, QueueDoesNotExist
 from stanchion.service import Call
 from stanchion.sqs import move_tasks
 from stanchion.sqs.catalogue import Queue
+from stanchion.sqs.policy_document import granting
 from stanchion.sqs.service import Sqs
 from stanchion.sqs.urls import Arn, queue_arn, queue_url, read_arn
 from stanchion.store.contract import ListDeadLetterSources, QueueName
@@ -100,8 +101,11 @@ def _check(
     request = Request(permission, queue_arn(name), name.account_id, shareable=shareable)
     resource = NOTHING if queue is None else queue.access
     decision = _decide(sqs, call, request, resource, asked, remember_as)
-    if not decision.allowed and not _is_rescue(call, request, decision):
-        raise _refusal(call, request, decision, name)
+    if decision.allowed or _is_rescue(call, request, decision):
+        return
+    if call.caller.account_id != name.account_id:
+        decision = _as_strangers_hear(sqs, call, request, resource, asked, decision)
+    raise _refusal(call, request, decision, name)
 
 
 def _is_rescue(call: Call, request: Request, decision: Decision) -> bool:
@@ -117,6 +121,23 @@ def _is_rescue(call: Call, request: Request, decision: Decision) -> bool:
         and decision.reason is Reason.DENIED_BY_RESOURCE
         and "aws:securetransport" not in decision.condition_keys
     )
+
+
+def _as_strangers_hear(
+    sqs: Sqs,
+    call: Call,
+    request: Request,
+    resource: Resource,
+    asked: Mapping[str, Values],
+    decision: Decision,
+) -> Decision:
+    """To another account and to somebody unknown, a queue is there only if its policy would let
+    them in, but for a Deny; else they hear what they would hear of one that does not exist."""
+    if resource.policy is not None and decision.reason is Reason.DENIED_BY_RESOURCE:
+        grants = Resource(granting(resource.policy), resource.keys)
+        if _decide(sqs, call, request, grants, asked).allowed:
+            return decision
+    return _decide(sqs, call, request, NOTHING, asked)
 
 
 def _decide(

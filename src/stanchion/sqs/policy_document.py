@@ -56,6 +56,15 @@ def _parsed(text: str) -> Policy | None:
         return None
 
 
+def granting(named: NamedPolicy) -> NamedPolicy:
+    """A policy without its Denys. One that cannot be read grants nothing either."""
+    policy = named.policy
+    if policy is None:
+        return named
+    allows = tuple(each for each in policy.statements if each.effect == "Allow")
+    return NamedPolicy(named.name, Policy(policy.version, policy.id, allows))
+
+
 def dump(document: Document) -> str:
     """Compact JSON."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)

@@ -415,6 +415,10 @@ class StoreFull(StoreError):
     """There is no space for more messages; receives and deletes may still work."""
 
 
+class OutcomeUnknown(StoreError):
+    """The connection was lost while a commit was under way: it may have happened or not."""
+
+
 class StoreBroken(StoreError):
     """A write failed in a way that leaves the outcome unknown. Nothing more is answered."""
 
