@@ -33,17 +33,17 @@ from stanchion.assembly import (
 )
 from stanchion.clock import Clock, RandomIds, SystemClock
 from stanchion.config import Settings
-from stanchion.gateway import Gateway, Page
+from stanchion.gateway import Gateway
 from stanchion.http.limits import HttpLimits
 from stanchion.http.listener import Listener
-from stanchion.http.message import HttpResponse
 from stanchion.http.proxies import TrustedProxies
 from stanchion.http.tls import CertificateWatcher, TlsFiles
 from stanchion.keys.choice import root_of
 from stanchion.keys.ring import KeyRing, open_ring
 from stanchion.keys.root import RootUnusable
 from stanchion.observe import logs
-from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
+from stanchion.observe.metrics import Metrics
+from stanchion.pages import pages, watch
 from stanchion.store.batcher import Batcher, WriterThread
 from stanchion.store.contract import Store, StoreBroken, StoreError, StoreUnusable, Upkeep
 from stanchion.store.documents import Documents
@@ -215,10 +215,10 @@ async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announc
             metrics,
             external_url=settings.external_url or None,
             proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
-            pages=_pages(metrics, outcome),
+            pages=pages(metrics, outcome),
         )
         listener = Listener(gateway.handle, clock, _http_limits(settings), gateway.refuse)
-        _watch(metrics, listener, signals, batcher, assembly)
+        watch(metrics, listener, signals, batcher, assembly.bodies)
         keeper = asyncio.create_task(_keep(base, assembly))
         try:
             announce(f"stanchion ready on {await _listen(listener, settings)}")
@@ -336,78 +336,3 @@ def _certificates(settings: Settings) -> CertificateWatcher:
 
 def _origin(scheme: str, host: str, port: int) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-# --- Pages --------------------------------------------------------------------------------------
-
-
-def _pages(metrics: Metrics, outcome: asyncio.Future[int]) -> dict[str, Page]:
-    """What can be read without credentials. None of it says anything about queues or callers."""
-
-    def ready() -> HttpResponse:
-        return _text(503, "stopping\n") if outcome.done() else _text(200, "ready\n")
-
-    return {
-        "/health/live": lambda: _text(200, "live\n"),
-        "/health/ready": ready,
-        "/metrics": lambda: HttpResponse(
-            200, (("Content-Type", CONTENT_TYPE),), metrics.exposition()
-        ),
-    }
-
-
-def _text(status: int, text: str) -> HttpResponse:
-    return HttpResponse(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())
-
-
-def _watch(
-    metrics: Metrics,
-    listener: Listener,
-    signals: QueueSignals,
-    batcher: Batcher,
-    assembly: Assembly,
-) -> None:
-    metrics.watch(
-        Reading(
-            "stanchion_connections",
-            "Open client connections.",
-            "gauge",
-            lambda: listener.connection_count,
-        ),
-        Reading(
-            "stanchion_request_buffered_bytes",
-            "Memory held by large request bodies.",
-            "gauge",
-            lambda: listener.buffered_bytes,
-        ),
-        Reading(
-            "stanchion_long_polls",
-            "Receives waiting for a message.",
-            "gauge",
-            lambda: signals.waiting,
-        ),
-        Reading(
-            "stanchion_store_commands_waiting",
-            "Commands waiting for a transaction.",
-            "gauge",
-            lambda: batcher.waiting,
-        ),
-        Reading(
-            "stanchion_store_flushes",
-            "Transactions executed.",
-            "counter",
-            lambda: batcher.flushes,
-        ),
-        Reading(
-            "stanchion_store_commands",
-            "Commands executed; divided by flushes, how well they share transactions.",
-            "counter",
-            lambda: batcher.commands,
-        ),
-        Reading(
-            "stanchion_unreadable_bodies",
-            "Received messages whose body did not open, and that were kept back.",
-            "counter",
-            lambda: assembly.bodies.unreadable,
-        ),
-    )

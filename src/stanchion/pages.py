@@ -1,0 +1,86 @@
+"""What can be read of a server without credentials: whether it is up, and its metrics.
+
+None of it says anything about queues, messages or callers. Called by the server, once per process.
+"""
+
+import asyncio
+
+from stanchion.gateway import Page
+from stanchion.http.listener import Listener
+from stanchion.http.message import HttpResponse
+from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
+from stanchion.sqs.encryption import Bodies
+from stanchion.store.batcher import Batcher
+from stanchion.store.signals import QueueSignals
+
+
+def pages(metrics: Metrics, outcome: asyncio.Future[int]) -> dict[str, Page]:
+    """By path. `outcome` is the exit code to come: with one, the server is stopping."""
+
+    def ready() -> HttpResponse:
+        return _text(503, "stopping\n") if outcome.done() else _text(200, "ready\n")
+
+    return {
+        "/health/live": lambda: _text(200, "live\n"),
+        "/health/ready": ready,
+        "/metrics": lambda: HttpResponse(
+            200, (("Content-Type", CONTENT_TYPE),), metrics.exposition()
+        ),
+    }
+
+
+def _text(status: int, text: str) -> HttpResponse:
+    return HttpResponse(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())
+
+
+def watch(
+    metrics: Metrics,
+    listener: Listener,
+    signals: QueueSignals,
+    batcher: Batcher,
+    bodies: Bodies,
+) -> None:
+    metrics.watch(
+        Reading(
+            "stanchion_connections",
+            "Open client connections.",
+            "gauge",
+            lambda: listener.connection_count,
+        ),
+        Reading(
+            "stanchion_request_buffered_bytes",
+            "Memory held by large request bodies.",
+            "gauge",
+            lambda: listener.buffered_bytes,
+        ),
+        Reading(
+            "stanchion_long_polls",
+            "Receives waiting for a message.",
+            "gauge",
+            lambda: signals.waiting,
+        ),
+        Reading(
+            "stanchion_store_commands_waiting",
+            "Commands waiting for a transaction.",
+            "gauge",
+            lambda: batcher.waiting,
+        ),
+        Reading(
+            "stanchion_store_flushes",
+            "Transactions executed.",
+            "counter",
+            lambda: batcher.flushes,
+        ),
+        Reading(
+            "stanchion_store_commands",
+            "Commands executed; divided by flushes, how well they share transactions.",
+            "counter",
+            lambda: batcher.commands,
+        ),
+        Reading(
+            "stanchion_unreadable_bodies",
+            "Received messages whose body did not open, and that were kept back.",
+            "counter",
+            lambda: bodies.unreadable,
+        ),
+    )
