@@ -1,6 +1,7 @@
 """What `scripts/quickstart` shows: a server, the life of a message, and the inventory example.
 
-The example has two parts: stock levels with dead letters, and price adjustments in FIFO order.
+The example has two parts: stock levels with dead letters, and price adjustments in FIFO order. Both
+are run by roles of least privilege, over TLS with a certificate that is made here.
 
 Starts the production server on a temporary data directory, talks to it with boto3 as any client
 would, checks what it sees, and stops the server. Exits with 1 if anything is not as it should be.
@@ -9,6 +10,7 @@ would, checks what it sees, and stops the server. Exits with 1 if anything is no
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,11 +30,13 @@ console = Console(highlight=False, soft_wrap=True)
 
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="stanchion-quickstart-") as directory:
-        data_dir = Path(directory) / "data"
-        step("A server on the embedded store, every message synced to disk before it is confirmed")
-        with server(data_dir) as endpoint:
-            point_boto3_at(endpoint, credentials(data_dir))
-            note(f"listening on {endpoint}; its root key was written to DIR/root-credentials.env")
+        data_dir, tls_dir = Path(directory) / "data", Path(directory) / "tls"
+        step("A server with TLS; what it confirms is on disk, and bodies are encrypted there")
+        make_certificate(tls_dir)
+        with server(data_dir, tls_dir) as (plain_url, tls_url):
+            point_boto3_at(plain_url, tls_url, tls_dir / "cert.pem", credentials(data_dir))
+            note(f"listening on {tls_url}, and on {plain_url} without TLS")
+            note("root-credentials.env has its root user's key; root.key is what opens its data")
             one_message(boto3.client("sqs"))
             step("The inventory example: 3,000 stock levels, of which eight fail at first")
             run_example("run.py")
@@ -51,20 +55,39 @@ def note(text: str) -> None:
     console.print(f"  {text}")
 
 
+def make_certificate(tls_dir: Path) -> None:
+    arguments = ["tls", "self-signed", "--dir", str(tls_dir)]
+    note("$ stanchion " + shlex.join(arguments))
+    command = [sys.executable, "-m", "stanchion", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=server_environment())
+
+
 @contextmanager
-def server(data_dir: Path) -> Iterator[str]:
-    """Run `stanchion serve`; gives its endpoint."""
-    command = [sys.executable, "-m", "stanchion", "serve"]
-    command += ["--data-dir", str(data_dir), "--port", "0", "--log-level", "warning"]
-    note("$ stanchion " + shlex.join(command[3:]))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=server_environment())
+def server(data_dir: Path, tls_dir: Path) -> Iterator[tuple[str, str]]:
+    """Run `stanchion serve`; gives its endpoints without TLS and with it."""
+    tls_port = str(free_port())
+    arguments = ["serve", "--data-dir", str(data_dir), "--port", "0", "--tls-port", tls_port]
+    arguments += ["--tls-cert", str(tls_dir / "cert.pem"), "--tls-key", str(tls_dir / "key.pem")]
+    note("$ stanchion " + shlex.join(arguments))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stanchion", *arguments, "--log-level", "error"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=server_environment(),
+    )
     try:
-        yield ready_endpoint(process)
+        yield ready_endpoint(process), f"https://127.0.0.1:{tls_port}"
     finally:
         process.send_signal(signal.SIGTERM)
         status = process.wait(STOP_TIMEOUT_S)
     if status != 0:
         raise Failure(f"the server left with status {status}")
+
+
+def free_port() -> int:
+    """One that nobody uses now; the ready line says only the other."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
 
 
 def server_environment() -> dict[str, str]:
@@ -88,12 +111,16 @@ def credentials(data_dir: Path) -> dict[str, str]:
     return {name: shlex.split(value)[0] for name, value in pairs if name.startswith("AWS_")}
 
 
-def point_boto3_at(endpoint: str, credentials: dict[str, str]) -> None:
+def point_boto3_at(
+    plain_url: str, tls_url: str, certificate: Path, credentials: dict[str, str]
+) -> None:
     """By the standard variables only: profiles and proxies of the caller's are set aside."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     os.environ |= credentials
-    os.environ["AWS_ENDPOINT_URL"] = endpoint
+    os.environ["AWS_ENDPOINT_URL"] = tls_url
+    os.environ["AWS_CA_BUNDLE"] = str(certificate)
+    os.environ["PLAIN_HTTP_ENDPOINT_URL"] = plain_url
     os.environ["AWS_DEFAULT_REGION"] = "us-east-1"
     os.environ["AWS_CONFIG_FILE"] = os.devnull
     os.environ["NO_PROXY"] = "127.0.0.1"
@@ -141,8 +168,8 @@ def how_to_go_on() -> None:
     note("source .venv/bin/activate")
     note("stanchion serve --data-dir ./data         # a server that keeps what it is given")
     note("source ./data/root-credentials.env        # key, region, endpoint: for any AWS client")
-    note("python examples/inventory/run.py          # the example once more, or your own code")
     note("stanchion dev                             # in memory, any credentials, for tests")
+    note("examples/inventory/README.md              # the example on a server of your own")
 
 
 class Failure(Exception):

@@ -23,12 +23,14 @@ HIDDEN_S = 30
 
 def create_queues(sqs: Any, name: str) -> tuple[str, str]:
     """The URLs of a queue and of its dead-letter queue; creates what is not there."""
-    dead_letter_url = sqs.create_queue(QueueName=f"{name}-dead-letters")["QueueUrl"]
+    encrypted = {"SqsManagedSseEnabled": "true"}
+    reply = sqs.create_queue(QueueName=f"{name}-dead-letters", Attributes=encrypted)
+    dead_letter_url = reply["QueueUrl"]
     policy = {
         "deadLetterTargetArn": queue_arn(sqs, dead_letter_url),
         "maxReceiveCount": RECEIVE_COUNT_MAX,
     }
-    attributes = {"RedrivePolicy": json.dumps(policy)}
+    attributes = {"RedrivePolicy": json.dumps(policy), **encrypted}
     return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"], dead_letter_url
 
 

@@ -1,11 +1,16 @@
 """The whole example: a queue, a producer, two consumers, and what cannot be processed at first.
 
+Whoever starts it sets things up and watches; producer and consumers are roles that may do their
+part and nothing else.
+
     python run.py
 
-Exits with 1 if the table does not hold exactly what the CSV file holds, or a queue is not empty.
+Exits with 1 if the table does not hold exactly what the CSV file holds, a queue is not empty, or
+somebody got away with what is forbidden.
 """
 
 import argparse
+import os
 import sqlite3
 import subprocess
 import sys
@@ -19,10 +24,12 @@ from typing import Any
 
 from dead_letters import RECEIVE_COUNT_MAX, create_queues, look, redrive
 from producer import produce
+from refusals import trials
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from service import connect
+from roles import CONSUMER, PRODUCER, check_channel, protect, role_credentials
+from service import Credentials, connect
 from stock import (
     StockLevel,
     check,
@@ -38,6 +45,7 @@ from stock import (
 QUEUE_NAME = "inventory"
 CONSUMERS = 2
 PATIENCE_S = 60
+ENCRYPTED = "SqsManagedSseEnabled"
 COUNTS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -51,19 +59,23 @@ def main() -> int:
     database = arguments("stock.db").database
     levels = read_csv()
     sqs = connect()
+    check_channel(sqs)
     queue_url, dead_letter_url = create_queues(sqs, QUEUE_NAME)
-    console.print(f"queue     {queue_url}")
-    console.print(f"producer  {len(levels):,} stock levels in batches of ten")
-    console.print(f"consumers {CONSUMERS} processes writing to {database}")
+    describe(sqs, queue_url)
+    protect(sqs, dead_letter_url, {})
+    actors = role_credentials(sqs, queue_url)
+    console.print(f"producer  {len(levels):,} stock levels, as {PRODUCER}: may only send")
+    console.print(f"consumers {CONSUMERS} processes, as {CONSUMER}: may receive, delete, give back")
+    faults = show_refusals(actors[PRODUCER], queue_url)
     with closing(open_table(database)) as table:
         started_s = time.monotonic()
-        with consumers("consumer.py", queue_url, database):
-            first_pass(sqs, queue_url, table, levels)
+        with consumers("consumer.py", queue_url, database, actors[CONSUMER]):
+            first_pass(sqs, connect(actors[PRODUCER]), queue_url, table, levels)
             show_dead_letters(sqs, dead_letter_url, table)
             open_the_warehouse(table)
             second_pass(sqs, queue_url, dead_letter_url, table, levels)
         took_s = time.monotonic() - started_s
-        faults = verify(sqs, (queue_url, dead_letter_url), table, levels)
+        faults += verify(sqs, (queue_url, dead_letter_url), table, levels)
     for fault in faults:
         console.print(f"[red]✗[/] {fault}")
     if faults:
@@ -83,11 +95,34 @@ def arguments(file_name: str) -> argparse.Namespace:
     return parsed
 
 
+def describe(sqs: Any, queue_url: str) -> None:
+    reply = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[ENCRYPTED])
+    is_encrypted = reply["Attributes"].get(ENCRYPTED) == "true"
+    console.print(f"queue     {queue_url}")
+    console.print(
+        f"          bodies {'are' if is_encrypted else 'are not'} encrypted at rest (SSE-SQS)"
+    )
+
+
+def show_refusals(producer: Credentials, queue_url: str) -> list[str]:
+    """What the producer got away with, if anything."""
+    faults = []
+    for what, expected, outcome in trials(producer, queue_url):
+        if outcome == expected:
+            console.print(f"[green]✓[/] {what}: refused, {outcome}")
+        else:
+            faults.append(f"{what}: not {expected} but {outcome}")
+    return faults
+
+
 @contextmanager
-def consumers(script: str, queue_url: str, database: Path) -> Iterator[None]:
+def consumers(
+    script: str, queue_url: str, database: Path, credentials: Credentials
+) -> Iterator[None]:
     """Processes that empty a queue, for the length of a block."""
+    environment = os.environ | credentials.environment()
     command = [sys.executable, str(Path(__file__).with_name(script)), queue_url, str(database)]
-    processes = [subprocess.Popen(command) for _ in range(CONSUMERS)]
+    processes = [subprocess.Popen(command, env=environment) for _ in range(CONSUMERS)]
     try:
         yield
     finally:
@@ -98,7 +133,11 @@ def consumers(script: str, queue_url: str, database: Path) -> Iterator[None]:
 
 
 def first_pass(
-    sqs: Any, queue_url: str, table: sqlite3.Connection, levels: Sequence[StockLevel]
+    sqs: Any,
+    producer: Any,
+    queue_url: str,
+    table: sqlite3.Connection,
+    levels: Sequence[StockLevel],
 ) -> None:
     """Send everything; return when the consumers have stored or given up all of it."""
     known = quantities_min(table)
@@ -115,7 +154,7 @@ def first_pass(
             progress.update(storing, completed=(stored := row_count(table)))
             return stored >= storable and messages_left(sqs, queue_url) == 0
 
-        produce(sqs, queue_url, levels, sent)
+        produce(producer, queue_url, levels, sent)
         wait_until(done)
 
 

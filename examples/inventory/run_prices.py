@@ -29,7 +29,8 @@ from prices import (
 from producer import send
 from rich.console import Console
 from rich.progress import Progress
-from run import CONSUMERS, arguments, consumers, messages_left, wait_until
+from roles import CONSUMER, PRODUCER, check_channel, role_credentials
+from run import CONSUMERS, arguments, consumers, describe, messages_left, wait_until
 from service import connect
 
 QUEUE_NAME = "prices.fifo"
@@ -43,20 +44,27 @@ def main() -> int:
     database = arguments("prices.db").database
     first, adjustments = first_prices(stock.read_csv()), read_csv()
     sqs = connect()
-    queue_url = sqs.create_queue(QueueName=QUEUE_NAME, Attributes={"FifoQueue": "true"})["QueueUrl"]
-    console.print(f"queue     {queue_url}")
+    check_channel(sqs)
+    attributes = {"FifoQueue": "true", "SqsManagedSseEnabled": "true"}
+    queue_url = sqs.create_queue(QueueName=QUEUE_NAME, Attributes=attributes)["QueueUrl"]
+    describe(sqs, queue_url)
+    actors = role_credentials(sqs, queue_url)
     console.print(f"producer  {len(adjustments)} price adjustments, in one group per warehouse")
-    console.print(f"consumers {CONSUMERS} processes writing to {database}")
+    console.print(f"consumers {CONSUMERS} processes; the roles are those of before")
     with closing(open_table(database)) as table:
         set_prices(table, first)
-        with consumers("price_consumer.py", queue_url, database):
-            work(sqs, queue_url, table, adjustments)
+        with consumers("price_consumer.py", queue_url, database, actors[CONSUMER]):
+            work(sqs, connect(actors[PRODUCER]), queue_url, table, adjustments)
         expected = applied_in_order(first, adjustments)
         return verdict(table, expected, len(adjustments), messages_left(sqs, queue_url))
 
 
 def work(
-    sqs: Any, queue_url: str, table: sqlite3.Connection, adjustments: Sequence[Adjustment]
+    sqs: Any,
+    producer: Any,
+    queue_url: str,
+    table: sqlite3.Connection,
+    adjustments: Sequence[Adjustment],
 ) -> None:
     """Send everything, some of it twice, while the consumers apply it; return when they have."""
     with Progress(console=console) as progress:
@@ -68,9 +76,9 @@ def work(
             return count >= len(adjustments) and messages_left(sqs, queue_url) == 0
 
         for number, batch in enumerate(batches(adjustments, run=uuid.uuid4().hex)):
-            send(sqs, queue_url, batch)
+            send(producer, queue_url, batch)
             if number % TWICE == 0:
-                send(sqs, queue_url, batch)
+                send(producer, queue_url, batch)
             progress.advance(sending, len(batch))
             progress.update(applying, completed=applied(table))
         wait_until(done)

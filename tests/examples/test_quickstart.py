@@ -19,6 +19,9 @@ def test_the_quickstart_plays_to_the_end(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    assert "bodies are encrypted at rest" in run.stdout
+    assert "the producer receives a message: refused, AccessDenied" in run.stdout
+    assert "the producer sends over plain HTTP: refused, InvalidSecurity" in run.stdout
     assert "8 messages were received 3 times in vain" in run.stdout
     assert run.stdout.count("there is no warehouse tallinn") == 5
     assert "the table holds all 3,000 rows of the file" in run.stdout

@@ -32,10 +32,15 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
 
 @pytest.mark.skipif(not AWS_CLI, reason="STANCHION_AWS_CLI does not name the AWS CLI")
 def test_the_commands(environment: dict[str, str]) -> None:
-    (block,) = re.findall(r"^```sh\n(source \./data.+?)^```", README, re.MULTILINE | re.DOTALL)
-    commands = "\n".join(line for line in block.splitlines() if not line.startswith("source "))
+    (queues,) = re.findall(r"^```sh\n(source \./data.+?)^```", README, re.MULTILINE | re.DOTALL)
+    (users,) = re.findall(r"^```sh\n(iam\(\).+?)^```", README, re.MULTILINE | re.DOTALL)
+    lines = (queues + users).splitlines()
+    commands = "\n".join(line for line in lines if not line.startswith("source "))
     environment["PATH"] = f"{Path(AWS_CLI).parent}:{environment['PATH']}"
-    assert '"Body": "hello"' in run(["bash", "-euc", commands], environment)
+    printed = run(["bash", "-euc", commands], environment)
+    assert '"Body": "hello"' in printed
+    assert '"EvalDecision": "allowed"' in printed
+    assert '"EvalDecision": "implicitDeny"' in printed
 
 
 @pytest.mark.parametrize(
@@ -43,6 +48,7 @@ def test_the_commands(environment: dict[str, str]) -> None:
     [
         ("README.md", r"hello\n"),
         ("docs/guides/dead-letters.md", r"True\n(RUNNING|COMPLETED)\n"),
+        ("docs/guides/encryption.md", r"alias/orders\n"),
         ("docs/guides/fifo.md", r"\['\+10%', '-1.00'\]\n"),
     ],
 )

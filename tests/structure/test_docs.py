@@ -12,8 +12,9 @@ import pytest
 
 from stanchion.cli.main import main
 from stanchion.config import Settings
-from stanchion.model import sqs as model
+from stanchion.model import iam, kms, sqs, sts
 from stanchion.model.errors import ServiceError
+from stanchion.model.shapes import Operation, ServiceModel, members
 from tests.structure import tree
 
 ARCHITECTURE_LINES_MAX = 300
@@ -53,7 +54,25 @@ def _verbs(group: click.Group, prefix: str) -> Iterator[str]:
 
 
 def test_every_action_has_its_heading() -> None:
-    assert set(model.OPERATIONS) == _code_headings(REFERENCE / "actions.md")
+    assert set(sqs.OPERATIONS) == _code_headings(REFERENCE / "actions.md")
+
+
+@pytest.mark.parametrize("service", [iam.SERVICE, sts.SERVICE, kms.SERVICE], ids=lambda s: s.name)
+def test_every_other_operation_has_its_row(service: ServiceModel) -> None:
+    text = (REFERENCE / "actions.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {service.name.upper()}\n")[2].partition("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [_row(operation) for _, operation in sorted(service.operations.items())]
+
+
+def _row(operation: Operation) -> str:
+    """As the reference has it: what the model requires is in bold."""
+    given = [
+        f"**`{member.name}`**" if member.required else f"`{member.name}`"
+        for member in members(operation.input)
+    ]
+    found = [f"`{member.name}`" for member in members(operation.output)] if operation.output else []
+    return f"| `{operation.name}` | {', '.join(given)} | {', '.join(found)} |"
 
 
 def test_every_metric_has_its_heading() -> None:
@@ -61,7 +80,7 @@ def test_every_metric_has_its_heading() -> None:
     documented = {name.removesuffix("_total") for name in _code_headings(REFERENCE / "metrics.md")}
     text = "".join(
         (tree.SOURCE / file).read_text(encoding="utf-8")
-        for file in ("server.py", "observe/metrics.py")
+        for file in ("pages.py", "observe/metrics.py")
     )
     assert documented == set(re.findall(r'"(stanchion_[a-z_]+)"', text))
 

@@ -11,16 +11,16 @@ import threading
 from pathlib import Path
 from types import FrameType
 
-from stanchion.access.authenticator import SignatureAuthenticator
+from stanchion.access.root import RootKey, set_root_key
+from stanchion.assembly import Foundation, assemble, by_signature
 from stanchion.clock import RandomIds, SystemClock
+from stanchion.config import Settings
 from stanchion.gateway import Gateway
 from stanchion.http.listener import Listener
+from stanchion.keys.ring import KeyRing
 from stanchion.observe.metrics import Metrics
-from stanchion.sqs.catalogue import Catalogue
-from stanchion.sqs.receipts import Receipts
-from stanchion.sqs.service import Limits, Sqs
 from stanchion.store.batcher import Batcher, WriterThread
-from stanchion.store.contract import AccessKey, SetRootKey
+from stanchion.store.documents import Documents
 from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite import SqliteStore
 from tests import server
@@ -75,17 +75,13 @@ async def _send(data_dir: Path, visits: Visits) -> None:
     store = SqliteStore.open(data_dir)
     signals = QueueSignals(clock)
     batcher = Batcher(store, clock, signals, writer=WriterThread(), on_broken=print)
-    await batcher.run(SetRootKey(AccessKey(*server.KEY, "000000000000")))
-    sqs = Sqs(
-        store=batcher,
-        signals=signals,
-        catalogue=Catalogue(batcher),
-        receipts=Receipts(b"r" * 32),
-        clock=clock,
-        ids=RandomIds(),
-        limits=Limits(),
-    )
-    gateway = Gateway(SignatureAuthenticator(batcher, clock), sqs, Metrics())
+    documents, ring, settings = Documents(batcher), KeyRing.ephemeral(), Settings()
+    store.set_move_key(await ring.secret(documents, "moves"))
+    base = Foundation(batcher, signals, documents, ring, clock, RandomIds())
+    await set_root_key(documents, ring, "000000000000", RootKey(*server.KEY), clock.now_ms())
+    assembly = await assemble(settings, base)
+    authenticator = by_signature(settings, base, assembly)
+    gateway = Gateway(authenticator, assembly.services, base.ids, Metrics())
     listener = Listener(gateway.handle, clock)
     url = f"http://127.0.0.1:{await listener.open('127.0.0.1', 0)}"
     reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
