@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from stanchion.access.authoriser import Resource
+from stanchion.keys.providers import RING
 from stanchion.model.sqs import InvalidAddress, QueueDoesNotExist
 from stanchion.sqs.catalogue import Catalogue, Queue, view_of
+from stanchion.sqs.encryption import Encryption
 from stanchion.store.contract import (
     Command,
     CreateQueue,
@@ -41,6 +43,7 @@ def test_a_view_has_the_defaults() -> None:
         deduplicates_content=False,
         deduplicates_by_group=False,
         has_high_throughput=False,
+        encryption=Encryption(RING, "", 3600),
         access=Resource(),
         stamp=(1, 1),
         record=record(),

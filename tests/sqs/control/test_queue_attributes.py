@@ -113,7 +113,7 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 def test_messages_are_counted_by_state() -> None:
     service = with_queue()
     queue = finish(service.catalogue.resolve(service.call, "q"))
-    now, later = (NewMessage("id", b"body", "md5", b"", "sender", delay) for delay in (0, 60_000))
+    now, later = (NewMessage("id", b"body", b"", "sender", delay) for delay in (0, 60_000))
     finish(service.store.run(Send(queue.id, (now, now, later))))
     assert read(service, "ApproximateNumberOfMessages") == {"ApproximateNumberOfMessages": "2"}
     assert read(service, "ApproximateNumberOfMessagesDelayed") == {

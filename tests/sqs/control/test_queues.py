@@ -92,7 +92,7 @@ def test_a_purge_drops_every_message() -> None:
     service = Service()
     url = service.create()
     queue = finish(service.catalogue.resolve(service.call, url))
-    message = NewMessage("id", b"body", "md5", b"", "sender", 0)
+    message = NewMessage("id", b"body", b"", "sender", 0)
     finish(service.store.run(Send(queue.id, (message,))))
     assert service.do(PurgeQueueRequest(queue_url=url)) is None
     assert finish(service.store.run(CountMessages(queue.id))) == MessageCounts(0, 0, 0)
