@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from stanchion.keys.data_keys import DataKeys, Use
-from stanchion.keys.envelope import OpeningKey, SealingKey, aad_of, is_sealed, wrapped_key_of
+from stanchion.keys.envelope import OpeningKey, SealingKey, aad_of, is_text, wrapped_key_of
 from stanchion.keys.providers import KMS, RING, ProviderThrottled, ProviderUnavailable
 from stanchion.keys.sealing import Unsealable
 from stanchion.model import kms, sqs
@@ -121,7 +121,7 @@ class Bodies:
         found = []
         for message in messages:
             body = message.body
-            if is_sealed(body):
+            if not is_text(body):
                 try:
                     body = await self._open(call, queue_id, arn, reuse_period_s, message)
                 except _UNREADABLE as error:
