@@ -39,9 +39,19 @@ def merged(
         _check_key(key)
         _check_value(value)
     tags = {**current, **supplied}
+    _check_case(tags)
     if len(tags) > limits.TAGS_MAX:
         raise InvalidParameterValue(f"Too many tags added for queue {queue_name}.")
     return tags
+
+
+def _check_case(tags: Mapping[str, str]) -> None:
+    # To `aws:ResourceTag/team` of a policy they would be one tag, with two values.
+    seen: dict[str, str] = {}
+    for key in tags:
+        other = seen.setdefault(key.lower(), key)
+        if other != key:
+            raise InvalidParameterValue(f"Tag keys {other} and {key} differ only in case.")
 
 
 # Letters, digits and spaces of every script, and these symbols.

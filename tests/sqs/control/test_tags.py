@@ -103,6 +103,16 @@ def test_a_bad_tag_is_refused_on_tagging_and_on_creating(
         assert error.message == message
 
 
+@pytest.mark.parametrize("tags", [{"Team": "b"}, {"a": "1", "A": "2"}])
+def test_tags_that_policies_could_not_tell_apart_are_refused(tags: dict[str, str]) -> None:
+    service = Service()
+    url = service.do(CreateQueueRequest(queue_name="q", tags={"team": "a"})).queue_url
+    error = service.refuses(TagQueueRequest(queue_url=url, tags=tags))
+    assert isinstance(error, InvalidParameterValue)
+    assert error.message.endswith(" differ only in case.")
+    assert service.do(ListQueueTagsRequest(queue_url=url)).tags == {"team": "a"}
+
+
 def test_the_limit_counts_the_tags_that_are_there() -> None:
     service = with_queue(**{f"k{n}": "" for n in range(49)})
     tag(service, {"fiftieth": ""})
