@@ -5,13 +5,12 @@ None of it says anything about queues, messages or callers. Called by the server
 
 import asyncio
 
+from stanchion.backends import Backend
 from stanchion.gateway import Page
 from stanchion.http.listener import Listener
 from stanchion.http.message import HttpResponse
 from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
 from stanchion.sqs.encryption import Bodies
-from stanchion.store.batcher import Batcher
-from stanchion.store.signals import QueueSignals
 
 
 def pages(metrics: Metrics, outcome: asyncio.Future[int]) -> dict[str, Page]:
@@ -36,8 +35,7 @@ def _text(status: int, text: str) -> HttpResponse:
 def watch(
     metrics: Metrics,
     listener: Listener,
-    signals: QueueSignals,
-    batcher: Batcher,
+    backend: Backend,
     bodies: Bodies,
 ) -> None:
     metrics.watch(
@@ -57,25 +55,25 @@ def watch(
             "stanchion_long_polls",
             "Receives waiting for a message.",
             "gauge",
-            lambda: signals.waiting,
+            lambda: backend.signals.waiting,
         ),
         Reading(
             "stanchion_store_commands_waiting",
             "Commands waiting for a transaction.",
             "gauge",
-            lambda: batcher.waiting,
+            lambda: backend.store.waiting,
         ),
         Reading(
             "stanchion_store_flushes",
             "Transactions executed.",
             "counter",
-            lambda: batcher.flushes,
+            lambda: backend.store.flushes,
         ),
         Reading(
             "stanchion_store_commands",
             "Commands executed; divided by flushes, how well they share transactions.",
             "counter",
-            lambda: batcher.commands,
+            lambda: backend.store.commands,
         ),
         Reading(
             "stanchion_unreadable_bodies",

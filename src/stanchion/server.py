@@ -12,7 +12,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,8 @@ from stanchion.assembly import (
     close,
     keep,
 )
-from stanchion.clock import Clock, RandomIds, SystemClock
+from stanchion.backends import Backend, OpenBackend, in_process
+from stanchion.clock import Clock, RandomIds
 from stanchion.config import Settings
 from stanchion.gateway import Gateway
 from stanchion.http.limits import HttpLimits
@@ -44,10 +45,14 @@ from stanchion.keys.root import RootUnusable
 from stanchion.observe import logs
 from stanchion.observe.metrics import Metrics
 from stanchion.pages import pages, watch
-from stanchion.store.batcher import Batcher, WriterThread
-from stanchion.store.contract import Store, StoreBroken, StoreError, StoreUnusable, Upkeep
+from stanchion.store.contract import (
+    StoreBroken,
+    StoreClient,
+    StoreError,
+    StoreUnusable,
+    Upkeep,
+)
 from stanchion.store.documents import Documents
-from stanchion.store.signals import QueueSignals
 from stanchion.store.sqlite import SqliteStore
 
 EXIT_BROKEN = 70
@@ -72,7 +77,7 @@ OpenRing = Callable[[Documents, Clock], Awaitable[KeyRing]]
 class Mode(Struct, frozen=True):
     """In what `serve` and `develop` differ."""
 
-    open_store: Callable[[], Store]
+    open_backend: OpenBackend
     open_ring: OpenRing
     prepare: Prepare
     """Sees to credentials, and answers with who believes them."""
@@ -91,7 +96,7 @@ def serve(settings: Settings, root_key: config.RootKey | None, announce: Announc
     """
     data_dir = Path(settings.data_dir)
     mode = Mode(
-        open_store=lambda: SqliteStore.open(data_dir),
+        open_backend=in_process(lambda: SqliteStore.open(data_dir)),
         open_ring=partial(_open_ring, settings, data_dir),
         prepare=partial(_with_root_key, settings, root_key, data_dir),
     )
@@ -110,7 +115,7 @@ def development() -> Mode:
     async def prepare(base: Foundation, assembly: Assembly) -> Authenticator:
         return by_name(base, assembly)
 
-    return Mode(SqliteStore.in_memory, forgotten_ring, prepare, kms_needs_tls=False)
+    return Mode(in_process(SqliteStore.in_memory), forgotten_ring, prepare, kms_needs_tls=False)
 
 
 def run(settings: Settings, mode: Mode, announce: Announce) -> int:
@@ -119,8 +124,7 @@ def run(settings: Settings, mode: Mode, announce: Announce) -> int:
     _allow_connections(settings.connections_max)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        with _opened(mode.open_store) as store:
-            return uvloop.run(_serve(settings, store, mode, announce))
+        return uvloop.run(_serve(settings, mode, announce))
     except (StoreUnusable, RootUnusable, root.UnreadableCredentialsError, StoreError) as error:
         raise StartError(str(error)) from error
 
@@ -134,19 +138,6 @@ def _allow_connections(connections_max: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-@contextlib.contextmanager
-def _opened(open_store: Callable[[], Store]) -> Iterator[Store]:
-    store = open_store()
-    try:
-        yield store
-    finally:
-        try:
-            store.close()
-        except Exception as error:
-            # What was acknowledged is on the disk already, or the store was broken before.
-            logs.event("the store could not be closed", logs.ERROR, error=error)
 
 
 # --- Keys and credentials -----------------------------------------------------------------------
@@ -194,18 +185,10 @@ def _own_url(settings: Settings) -> str:
 # --- Running ------------------------------------------------------------------------------------
 
 
-async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announce) -> int:
+async def _serve(settings: Settings, mode: Mode, announce: Announce) -> int:
     outcome = _outcome_of_signals()
-    clock = SystemClock(floor_ms=store.latest_ms())
-    signals = QueueSignals(clock)
-    batcher = Batcher(
-        store, clock, signals, writer=WriterThread(), on_broken=partial(_on_broken, outcome)
-    )
-    try:
-        documents = Documents(batcher)
-        ring = await mode.open_ring(documents, clock)
-        store.set_move_key(await ring.secret(documents, "moves"))
-        base = Foundation(batcher, signals, documents, ring, clock, RandomIds())
+    async with mode.open_backend(partial(_on_broken, outcome)) as backend:
+        base = await _foundation(mode, backend)
         assembly = await assemble(settings, base, kms_needs_tls=mode.kms_needs_tls)
         metrics = Metrics()
         gateway = Gateway(
@@ -217,23 +200,28 @@ async def _serve(settings: Settings, store: Store, mode: Mode, announce: Announc
             proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
             pages=pages(metrics, outcome),
         )
-        listener = Listener(gateway.handle, clock, _http_limits(settings), gateway.refuse)
-        watch(metrics, listener, signals, batcher, assembly.bodies)
+        listener = Listener(gateway.handle, base.clock, _http_limits(settings), gateway.refuse)
+        watch(metrics, listener, backend, assembly.bodies)
         keeper = asyncio.create_task(_keep(base, assembly))
         try:
             announce(f"stanchion ready on {await _listen(listener, settings)}")
             gc.freeze()
-            status = await _until(outcome, batcher)
+            status = await _until(outcome, backend.store)
         finally:
             keeper.cancel()
-            signals.wake_all()
+            backend.signals.wake_all()
             await listener.drain(_drain_timeout_s(settings, outcome))
             with contextlib.suppress(StoreError):
                 await close(assembly)
-    finally:
-        await batcher.close()
     logs.event("stopped", status=status)
     return status
+
+
+async def _foundation(mode: Mode, backend: Backend) -> Foundation:
+    documents = Documents(backend.store)
+    ring = await mode.open_ring(documents, backend.clock)
+    backend.set_move_key(await ring.secret(documents, "moves"))
+    return Foundation(backend.store, backend.signals, documents, ring, backend.clock, RandomIds())
 
 
 async def _keep(base: Foundation, assembly: Assembly) -> None:
@@ -280,7 +268,7 @@ def _drain_timeout_s(settings: Settings, outcome: asyncio.Future[int]) -> float:
     return settings.drain_timeout_s if ends_well else BROKEN_DRAIN_TIMEOUT_S
 
 
-async def _until(outcome: asyncio.Future[int], batcher: Batcher) -> int:
+async def _until(outcome: asyncio.Future[int], store: StoreClient) -> int:
     """Keep the store in order until the process is to end. Answer: its exit code."""
     pause_s = UPKEEP_INTERVAL_S
     while not outcome.done():
@@ -288,7 +276,7 @@ async def _until(outcome: asyncio.Future[int], batcher: Batcher) -> int:
         if outcome.done():
             break
         try:
-            more_in_ms = await batcher.run(Upkeep())
+            more_in_ms = await store.run(Upkeep())
             pause_s = min(max(UPKEEP_PAUSE_S, more_in_ms / 1000), UPKEEP_INTERVAL_S)
         except StoreError as error:
             pause_s = UPKEEP_INTERVAL_S

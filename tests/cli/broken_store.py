@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import structs
 
 from stanchion import server
+from stanchion.backends import in_process
 from stanchion.config import Settings
 from stanchion.store.contract import Command, CreateQueue, Flush, StoreBroken
 from stanchion.store.sqlite import SqliteStore
@@ -33,5 +34,5 @@ def announce(line: str) -> None:
 
 
 if __name__ == "__main__":
-    mode = structs.replace(server.development(), open_store=Breaking)
+    mode = structs.replace(server.development(), open_backend=in_process(Breaking))
     sys.exit(server.run(Settings(port=0), mode, announce))

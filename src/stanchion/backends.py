@@ -1,0 +1,77 @@
+"""Where state lives, ready for use: an open store with its clock, its batcher and its signals.
+
+One function per kind of store; each opens what it needs and closes it in the right order. Nothing
+above this module knows which one it is. Called by the server, once per process.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
+
+from msgspec import Struct
+
+from stanchion.clock import Clock, SystemClock
+from stanchion.observe import logs
+from stanchion.store.batcher import Batcher, WriterThread
+from stanchion.store.contract import Store, StoreBroken, StoreClient
+from stanchion.store.signals import QueueSignals
+
+
+class GroupCommit(StoreClient, Protocol):
+    """A batcher as the server sees it."""
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a flush of theirs."""
+        ...
+
+    @property
+    def flushes(self) -> int:
+        """How many flushes there were."""
+        ...
+
+    @property
+    def commands(self) -> int:
+        """How many commands they had."""
+        ...
+
+
+class Backend(Struct, frozen=True):
+    store: GroupCommit
+    signals: QueueSignals
+    clock: Clock
+    set_move_key: Callable[[bytes], None]
+    """Given what moves are vouched for with, before there are any."""
+
+
+OnBroken = Callable[[StoreBroken], None]
+OpenBackend = Callable[[OnBroken], AbstractAsyncContextManager[Backend]]
+"""Raises `StoreUnusable`. The argument is told when the store cannot be trusted any more."""
+
+
+def in_process(open_store: Callable[[], Store]) -> OpenBackend:
+    """A store of this process alone, with a writer thread of its own: SQLite."""
+
+    @asynccontextmanager
+    async def backend(on_broken: OnBroken) -> AsyncIterator[Backend]:
+        store = open_store()
+        try:
+            clock = SystemClock(floor_ms=store.latest_ms())
+            signals = QueueSignals(clock)
+            batcher = Batcher(store, clock, signals, writer=WriterThread(), on_broken=on_broken)
+            try:
+                yield Backend(batcher, signals, clock, store.set_move_key)
+            finally:
+                await batcher.close()
+        finally:
+            _close(store)
+
+    return backend
+
+
+def _close(store: Store) -> None:
+    try:
+        store.close()
+    except Exception as error:
+        # What was acknowledged is on the disk already, or the store was broken before.
+        logs.event("the store could not be closed", logs.ERROR, error=error)
