@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,11 @@ class Server:
 
 
 def start(
-    data_dir: Path, port: int = 0, settings: Mapping[str, str] | None = None, verb: str = "serve"
+    data_dir: Path,
+    port: int = 0,
+    settings: Mapping[str, str] | None = None,
+    verb: str = "serve",
+    descriptors: Sequence[int] = (),
 ) -> Server:
     """Start a server and wait for its ready line. Its standard error is appended to a file."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("STANCHION_")}
@@ -59,6 +63,7 @@ def start(
             stderr=stderr,
             text=True,
             env=environment,
+            pass_fds=descriptors,
         )
     assert process.stdout is not None
     line = process.stdout.readline()

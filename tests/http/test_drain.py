@@ -1,10 +1,13 @@
 """The end of a listener, and its ports."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import pytest
 
 from stanchion.http.message import HttpRequest, HttpResponse
+from tests.http.certificates import Authority, watching
 from tests.http.support import connected, echo, post, run, serving, until
 
 
@@ -50,6 +53,28 @@ def test_running_and_arriving_requests_finish_and_idle_connections_close() -> No
                 assert (reply.status, reply.headers["connection"]) == (200, "close")
                 assert await client.closed()
             await drain
+
+    run(scenario)
+
+
+def test_an_idle_client_that_does_not_answer_the_goodbye_is_not_waited_for(tmp_path: Path) -> None:
+    """As pools of clients do: TLS wants an answer, and nobody reads."""
+    authority = Authority(tmp_path, "authority")
+
+    async def scenario() -> None:
+        async with serving(Held(), tls=watching(authority.issue("server"))) as served:
+            plain = socket.create_connection(("127.0.0.1", served.port))
+            trusting = authority.trusting()
+            idle = await asyncio.to_thread(
+                lambda: trusting.wrap_socket(plain, server_hostname="127.0.0.1")
+            )
+            with idle:
+                drain = asyncio.create_task(served.listener.drain(60))
+                await asyncio.sleep(0)
+                for _ in range(2):
+                    served.listener.tick()
+                async with asyncio.timeout(5):
+                    await drain
 
     run(scenario)
 

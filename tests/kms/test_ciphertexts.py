@@ -1,12 +1,16 @@
 """The blob: it opens with its key and its context only, and not at all when a byte is another."""
 
+import hmac
+
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
 from stanchion.keys.ring import KeyRing
-from stanchion.kms import ciphertexts
+from stanchion.kms import ciphertexts, materials
+from stanchion.kms.finding import arn_of
 from stanchion.model.kms import InvalidCiphertextException, KeyUnavailableException
 from tests.kms.harness import ACCOUNT, Service
 
@@ -67,6 +71,20 @@ def test_garbage_is_refused(garbage: bytes) -> None:
 def test_a_blob_says_whose_it_is() -> None:
     head = ciphertexts.head_of(BLOB)
     assert (head.account_id, head.key_id, head.material_number) == (ACCOUNT, KEY.id, 1)
+
+
+def test_the_layout_of_a_blob_is_the_one_that_is_written_down() -> None:
+    """Blobs are kept for years: this opens one by hand."""
+    head, nonce, sealed = BLOB[:45], BLOB[45:57], BLOB[57:]
+    assert head[:1] == b"\x01"
+    assert int.from_bytes(head[1:9]) == int(ACCOUNT)
+    assert (head[9:25].hex(), head[25:29]) == (KEY.id.replace("-", ""), b"\0\0\0\x01")
+    material = materials.opened(SERVICE.kms, KEY, KEY.materials[0])
+    fixed = b"stanchion-kms-ciphertext-1" + b"\0" + head[29:] + (256).to_bytes(4)
+    message_key = hmac.digest(material, b"\0\0\0\x01" + fixed, "sha256")
+    parts = [arn_of(KEY), *(part for pair in sorted(CONTEXT.items()) for part in pair)]
+    aad = head + b"".join(len(part).to_bytes(4) + part.encode() for part in parts)
+    assert AESGCM(message_key).decrypt(nonce, sealed, aad) == b"attack at dawn"
 
 
 def test_another_key_opens_nothing_even_with_the_same_material() -> None:

@@ -22,6 +22,7 @@ WRAPPED_BYTES_MAX = 65_535
 
 _VERSION = 1
 _VERSION_BYTE = b"\x01"
+_TEXT_BEGINS = b"\x09"
 _HEAD_BYTES = 3
 _COPIED_BYTES_MAX = 16_384
 
@@ -32,8 +33,13 @@ def aad_of(queue_arn: str, message_id: str) -> bytes:
 
 
 def is_sealed(body: bytes) -> bool:
-    """Whether a stored body is an envelope, or text."""
+    """Whether a stored body is an envelope."""
     return body[:1] == _VERSION_BYTE
+
+
+def is_text(body: bytes) -> bool:
+    """Whether a stored body can be text; what is neither that nor an envelope is damaged."""
+    return body[:1] >= _TEXT_BEGINS
 
 
 def wrapped_key_of(body: bytes) -> bytes:
