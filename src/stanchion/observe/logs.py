@@ -37,6 +37,11 @@ def event(name: str, level: int = INFO, **fields: object) -> None:
     _server.log(level, name, extra={"fields": fields})
 
 
+def caused(name: str, level: int = INFO, **fields: object) -> None:
+    """As `event`, of what a client can cause as often as it likes."""
+    _requests.log(level, name, extra={"fields": fields})
+
+
 def failed(
     code: str,
     *,

@@ -13,7 +13,13 @@ from msgspec import Struct
 
 from stanchion.keys.data_keys import DataKeys, Use
 from stanchion.keys.envelope import OpeningKey, SealingKey, aad_of, is_text, wrapped_key_of
-from stanchion.keys.providers import KMS, RING, ProviderThrottled, ProviderUnavailable
+from stanchion.keys.providers import (
+    KMS,
+    RING,
+    ProviderThrottled,
+    ProviderUnavailable,
+    kms_unwrapped,
+)
 from stanchion.keys.sealing import Unsealable
 from stanchion.model import kms, sqs
 from stanchion.model.errors import AccessDenied, ServiceError, ServiceUnavailable
@@ -100,10 +106,11 @@ class Bodies:
             wrapped, use = refused
             try:
                 await self._keys.new_opening_key(wrapped, use._replace(on_behalf=call))
-            except _REFUSALS as error:
-                raise _told(error) from error
-            except Unsealable:
+            except _UNREADABLE:
                 pass
+            except _REFUSALS as error:
+                if not _is_lost(error, wrapped, encryption):
+                    raise _told(error) from error
             del self._refused[queue_id, call.caller.arn]
 
     async def opened(
@@ -111,7 +118,7 @@ class Bodies:
         call: Call,
         queue_id: int,
         arn: str,
-        reuse_period_s: int,
+        encryption: Encryption | None,
         messages: Sequence[ClaimedMessage],
     ) -> list[tuple[ClaimedMessage, bytes]]:
         """The messages that can be delivered, with their bodies in clear.
@@ -123,7 +130,7 @@ class Bodies:
             body = message.body
             if not is_text(body):
                 try:
-                    body = await self._open(call, queue_id, arn, reuse_period_s, message)
+                    body = await self._open(call, queue_id, arn, encryption, message)
                 except _UNREADABLE as error:
                     self._note(arn, message, error)
                     continue
@@ -133,7 +140,12 @@ class Bodies:
         return found
 
     async def _open(
-        self, call: Call, queue_id: int, arn: str, reuse_period_s: int, message: ClaimedMessage
+        self,
+        call: Call,
+        queue_id: int,
+        arn: str,
+        encryption: Encryption | None,
+        message: ClaimedMessage,
     ) -> bytes:
         message_id = message.message_id
         if message.sealed_as is not None:
@@ -146,10 +158,14 @@ class Bodies:
         if is_kms:
             self._check_channel(call)
         if key is None:
-            use = Use(principal, call, _context(arn), reuse_period_s)
+            use = Use(principal, call, _context(arn), (encryption or _MANAGED).reuse_period_s)
             try:
                 key = await self._keys.new_opening_key(wrapped, use)
-            except _REFUSALS:
+            except _UNREADABLE:
+                raise
+            except _REFUSALS as error:
+                if _is_lost(error, wrapped, encryption):
+                    raise Unsealable("its KMS key is not there any more") from error
                 self._refuse((queue_id, call.caller.arn), wrapped, use)
                 raise
         return key.open(aad_of(arn, message_id), message.body)
@@ -161,7 +177,7 @@ class Bodies:
 
     def _note(self, arn: str, message: ClaimedMessage, error: Exception) -> None:
         self.unreadable += 1
-        logs.event(
+        logs.caused(
             "a body does not open and is not delivered",
             logs.ERROR,
             queue=arn,
@@ -178,6 +194,18 @@ _KMS_BYTE = bytes((KMS,))
 
 _UNREADABLE = (Unsealable, kms.InvalidCiphertextException, kms.IncorrectKeyException)
 _REFUSALS = (ServiceError, ProviderUnavailable)
+
+
+def _is_lost(error: Exception, wrapped: bytes, encryption: Encryption | None) -> bool:
+    """Whether a message's key is gone for ever, and is not the one that its queue asks for.
+
+    One such message is no reason to keep all others from whoever reads the queue.
+    """
+    if not isinstance(error, kms.NotFoundException):
+        return False
+    key_arn, _ = kms_unwrapped(wrapped)
+    wanted = encryption.key_id if encryption is not None else ""
+    return not wanted or wanted.rpartition("/")[2] != key_arn.rpartition("/")[2]
 
 
 def _principal(call: Call, encryption: Encryption) -> str:

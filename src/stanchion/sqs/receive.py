@@ -14,7 +14,6 @@ from stanchion.service import Call
 from stanchion.sqs import digests, message_attributes, tokens
 from stanchion.sqs.catalogue import Queue
 from stanchion.sqs.limits import (
-    MANAGED_DATA_KEY_S,
     RECEIVE_MESSAGES_MAX,
     RECEIVE_WAIT_S_MAX,
     VISIBILITY_TIMEOUT_S_MAX,
@@ -156,12 +155,11 @@ async def _opened(
     """Messages and their bodies in clear. What a KMS keeps from the caller goes back at once."""
     if not claimed.messages:
         return []
-    encryption = queue.encryption
-    reuse_period_s = encryption.reuse_period_s if encryption else MANAGED_DATA_KEY_S
+    messages = claimed.messages
     try:
-        return await sqs.bodies.opened(call, queue.id, queue.arn, reuse_period_s, claimed.messages)
+        return await sqs.bodies.opened(call, queue.id, queue.arn, queue.encryption, messages)
     except ServiceError:
-        leases = tuple((message.lease, 0) for message in claimed.messages)
+        leases = tuple((message.lease, 0) for message in messages)
         await sqs.store.run(ChangeVisibility(queue.id, leases))
         raise
 
