@@ -205,4 +205,3 @@ def test_what_is_no_policy_passes_or_names_somebody_unknown(document: Any) -> No
     text = json.dumps(document)
     assert isinstance(ids(text), str)
     assert arns(text) == text
-
