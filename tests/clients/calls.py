@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 Answer = TypeVar("Answer")
 
-QUERY = os.environ.get("STANCHION_CLIENT") == "query"
+QUERY = os.environ.get("TEST_CLIENT") == "query"
 ACCOUNT = "000000000000"
 
 

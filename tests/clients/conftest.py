@@ -1,4 +1,4 @@
-"""A signed, durable server and an official client. `STANCHION_CLIENT=query` expects an old one."""
+"""A signed, durable server and an official client. `TEST_CLIENT=query` expects an old one."""
 
 import os
 import uuid
@@ -35,7 +35,7 @@ def sqs(endpoint: str) -> Iterator[Any]:
         aws_secret_access_key=server.SECRET_ACCESS_KEY,
         config=Config(retries={"total_max_attempts": 1}),
     )
-    expected = os.environ.get("STANCHION_CLIENT", "json")
+    expected = os.environ.get("TEST_CLIENT", "json")
     assert client.meta.service_model.metadata["protocol"] == expected
     yield client
     if hasattr(client, "close"):

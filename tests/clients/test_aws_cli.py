@@ -12,10 +12,10 @@ import pytest
 
 from tests import server
 
-AWS_CLI = os.environ.get("STANCHION_AWS_CLI", "")
+AWS_CLI = os.environ.get("TEST_AWS_CLI", "")
 SERVICE_ERROR = 255  # AWS CLI v1; v2 leaves with 254
 pytestmark = pytest.mark.skipif(
-    not AWS_CLI, reason="STANCHION_AWS_CLI does not name the AWS CLI; see scripts/test"
+    not AWS_CLI, reason="TEST_AWS_CLI does not name the AWS CLI; see scripts/test"
 )
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,7 +13,7 @@ from tests import server
 from tests.structure import tree
 
 README = (tree.CHECKOUT / "README.md").read_text(encoding="utf-8")
-AWS_CLI = os.environ.get("STANCHION_AWS_CLI", "")
+AWS_CLI = os.environ.get("TEST_AWS_CLI", "")
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-@pytest.mark.skipif(not AWS_CLI, reason="STANCHION_AWS_CLI does not name the AWS CLI")
+@pytest.mark.skipif(not AWS_CLI, reason="TEST_AWS_CLI does not name the AWS CLI")
 def test_the_commands(environment: dict[str, str]) -> None:
     (queues,) = re.findall(r"^```sh\n(source \./data.+?)^```", README, re.MULTILINE | re.DOTALL)
     (users,) = re.findall(r"^```sh\n(iam\(\).+?)^```", README, re.MULTILINE | re.DOTALL)
