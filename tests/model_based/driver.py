@@ -6,8 +6,11 @@ Everything below the gateway is the real thing; only time stands still until it 
 import asyncio
 import os
 from collections.abc import Callable
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from stanchion.access.authoriser import Authoriser
 from stanchion.access.identity import root_of
@@ -63,18 +66,39 @@ class CountingIds:
         return f"00000000-0000-4000-8000-{self._count:012x}"
 
 
+Files = Path | Callable[[], Store] | None
+"""Where the store is: in a directory, in memory, or wherever this opens it."""
+
+
+def in_postgres() -> Callable[[], Store]:
+    """An empty store in PostgreSQL, then that store again. Skips the test if there is none."""
+    pytest.importorskip("asyncpg")
+    from tests.postgres import BlockingPostgresStore
+
+    opening = chain([BlockingPostgresStore.open_empty], repeat(BlockingPostgresStore))
+    return lambda: next(opening)()
+
+
+def _opened(files: Files) -> Store:
+    if files is None:
+        return SqliteStore.in_memory()
+    if isinstance(files, Path):
+        return SqliteStore.open(files, reserve_bytes=4096)
+    return files()
+
+
 class Driver:
     """Calls actions by name, one at a time or several at once; can restart on the same files."""
 
     def __init__(
         self,
-        directory: Path | None,
+        files: Files,
         in_flight_max: int = IN_FLIGHT_MAX,
         sabotage: Callable[[Store], Store] = lambda store: store,
     ) -> None:
         """`sabotage` puts something between the store and those who use it."""
         self.clock = ManualClock()
-        self._directory = directory
+        self._files = files
         self._sabotage = sabotage
         self._in_flight_max = in_flight_max
         self._ids = CountingIds()
@@ -84,11 +108,7 @@ class Driver:
         self._start()
 
     def _start(self) -> None:
-        self._store = self._sabotage(
-            SqliteStore.open(self._directory, reserve_bytes=4096)
-            if self._directory
-            else SqliteStore.in_memory()
-        )
+        self._store = self._sabotage(_opened(self._files))
         signals = QueueSignals(self.clock)
         batcher = Batcher(self._store, self.clock, signals, writer=InlineWriter(), on_broken=_never)
         self._batcher = batcher
@@ -145,7 +165,7 @@ class Driver:
         raise AssertionError("background work does not end")
 
     def restart(self) -> None:
-        if self._directory:
+        if self._files:
             self._store.close()
             self._start()
 

@@ -20,7 +20,7 @@ from stanchion.model import sqs as model
 from stanchion.model.errors import InvalidParameterValue
 from stanchion.store.contract import Store
 from tests.model_based.dead_letters import Redrive, Redrives
-from tests.model_based.driver import Driver
+from tests.model_based.driver import Driver, Files, in_postgres
 from tests.model_based.messages import Handle, Message
 from tests.model_based.profiles import share
 
@@ -36,12 +36,12 @@ visibility = st.none() | st.sampled_from([0, 0, 1, 30])
 class DeadLetters(RuleBasedStateMachine):
     """Two queues with a dead-letter queue, which may have one as well."""
 
-    directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    files: Callable[[], Files] = staticmethod(lambda: None)
     sabotage: Callable[[Store], Store] = staticmethod(lambda store: store)
 
     @initialize(receive_count_max=st.sampled_from([1, 2]))
     def start(self, receive_count_max: int) -> None:
-        self.driver = Driver(self.directory(), 1000, self.sabotage)
+        self.driver = Driver(self.files(), 1000, self.sabotage)
         self.model = Redrives(dict(RETENTION_S))
         self.deleted_at_ms = -60_000
         self.sent = 0
@@ -249,7 +249,7 @@ class InFiles(DeadLetters):
     @initialize(receive_count_max=st.sampled_from([1, 2]))
     def start(self, receive_count_max: int) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start(receive_count_max)
 
     def teardown(self) -> None:
@@ -257,7 +257,15 @@ class InFiles(DeadLetters):
         self._temporary.cleanup()
 
 
+class InPostgres(DeadLetters):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
+
+
 TestInMemory = DeadLetters.TestCase
 TestInMemory.settings = share(0.8)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.4)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

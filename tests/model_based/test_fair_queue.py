@@ -6,6 +6,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from tests.model_based.driver import in_postgres
 from tests.model_based.profiles import share
 from tests.model_based.test_standard_queue import StandardQueues
 
@@ -48,7 +49,7 @@ class InFiles(FairQueues):
     @initialize()
     def start(self) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start()
 
     def teardown(self) -> None:
@@ -56,7 +57,15 @@ class InFiles(FairQueues):
         self._temporary.cleanup()
 
 
+class InPostgres(FairQueues):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
+
+
 TestInMemory = FairQueues.TestCase
 TestInMemory.settings = share(0.6)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.2)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from stanchion.model import sqs as model
 from stanchion.model.errors import InvalidParameterValue
 from stanchion.store.contract import Store
-from tests.model_based.driver import Driver
+from tests.model_based.driver import Driver, Files, in_postgres
 from tests.model_based.fifo import FifoQueue, bury
 from tests.model_based.messages import Handle, Message
 from tests.model_based.profiles import share
@@ -36,12 +36,12 @@ visibility = st.none() | st.sampled_from([0, 0, 1, 2, 30])
 
 
 class FifoDeadLetters(RuleBasedStateMachine):
-    directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    files: Callable[[], Files] = staticmethod(lambda: None)
     sabotage: Callable[[Store], Store] = staticmethod(lambda store: store)
 
     @initialize(receive_count_max=st.sampled_from([1, 2]))
     def start(self, receive_count_max: int) -> None:
-        self.driver = Driver(self.directory(), 1000, self.sabotage)
+        self.driver = Driver(self.files(), 1000, self.sabotage)
         self.queues = {SOURCE: FifoQueue(1000), DEAD: FifoQueue(1000)}
         self.receive_count_max: int | None = None
         self.sent = 0
@@ -218,7 +218,7 @@ class InFiles(FifoDeadLetters):
     @initialize(receive_count_max=st.sampled_from([1, 2]))
     def start(self, receive_count_max: int) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start(receive_count_max)
 
     def teardown(self) -> None:
@@ -226,7 +226,15 @@ class InFiles(FifoDeadLetters):
         self._temporary.cleanup()
 
 
+class InPostgres(FifoDeadLetters):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
+
+
 TestInMemory = FifoDeadLetters.TestCase
 TestInMemory.settings = share(0.6)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.3)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

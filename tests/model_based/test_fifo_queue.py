@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from stanchion.model import sqs as model
 from stanchion.model.errors import InvalidParameterValue
 from stanchion.store.contract import Store
-from tests.model_based.driver import IN_FLIGHT_MAX, Driver
+from tests.model_based.driver import IN_FLIGHT_MAX, Driver, Files, in_postgres
 from tests.model_based.fifo import FifoQueue
 from tests.model_based.messages import Handle, Message
 from tests.model_based.profiles import share
@@ -40,12 +40,12 @@ milliseconds = st.sampled_from(
 class FifoQueues(RuleBasedStateMachine):
     """Two queues, one of which makes deduplication ids of bodies, for each group apart."""
 
-    directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    files: Callable[[], Files] = staticmethod(lambda: None)
     sabotage: Callable[[Store], Store] = staticmethod(lambda store: store)
 
     @initialize()
     def start(self) -> None:
-        self.driver = Driver(self.directory(), sabotage=self.sabotage)
+        self.driver = Driver(self.files(), sabotage=self.sabotage)
         self.queues = [FifoQueue(IN_FLIGHT_MAX), FifoQueue(IN_FLIGHT_MAX, by_group=True)]
         self.sent = 0
         for name, extra in zip(NAMES, ({}, BY_CONTENT), strict=True):
@@ -300,7 +300,7 @@ class InFiles(FifoQueues):
     @initialize()
     def start(self) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start()
 
     def teardown(self) -> None:
@@ -308,7 +308,15 @@ class InFiles(FifoQueues):
         self._temporary.cleanup()
 
 
+class InPostgres(FifoQueues):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
+
+
 TestInMemory = FifoQueues.TestCase
 TestInMemory.settings = share(0.8)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.5)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from stanchion.model import sqs as model
-from tests.model_based.driver import Driver
+from tests.model_based.driver import Driver, Files, in_postgres
 from tests.model_based.profiles import share
 
 MOVES_END_AFTER_PAUSES_MAX = 2_000
@@ -49,11 +49,11 @@ class MoveTasks(RuleBasedStateMachine):
     """`work` has the dead-letter queue `dead`; tasks take that to `work`, `other` or the source."""
 
     suffix = ""
-    directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    files: Callable[[], Files] = staticmethod(lambda: None)
 
     @initialize(messages=st.integers(1, 12), is_moving=st.booleans())
     def start(self, messages: int, is_moving: bool) -> None:
-        self.driver = Driver(self.directory(), in_flight_max=1000)
+        self.driver = Driver(self.files(), in_flight_max=1000)
         self.items: dict[str, Item] = {}
         self.lost = 0
         self.sent = 0
@@ -296,12 +296,18 @@ class InFiles(MoveTasks):
     @initialize(messages=st.integers(1, 12), is_moving=st.booleans())
     def start(self, messages: int, is_moving: bool) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start(messages, is_moving)
 
     def teardown(self) -> None:
         super().teardown()
         self._temporary.cleanup()
+
+
+class InPostgres(MoveTasks):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
 
 
 TestInMemory = MoveTasks.TestCase
@@ -310,3 +316,5 @@ TestFifoInMemory = FifoMoveTasks.TestCase
 TestFifoInMemory.settings = share(0.8, steps=30)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.4, steps=30)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 from stanchion.model import sqs as model
 from stanchion.model.errors import InvalidParameterValue
 from stanchion.store.contract import Store
-from tests.model_based.driver import IN_FLIGHT_MAX, Driver
+from tests.model_based.driver import IN_FLIGHT_MAX, Driver, Files, in_postgres
 from tests.model_based.messages import Handle
 from tests.model_based.profiles import share
 from tests.model_based.standard import Queue
@@ -37,13 +37,13 @@ milliseconds = st.sampled_from([1, 250, 999, 1000, 1001, 2000, 30_000, 60_000]) 
 class StandardQueues(RuleBasedStateMachine):
     """Two queues, so that what happens to one is seen not to happen to the other."""
 
-    directory: Callable[[], Path | None] = staticmethod(lambda: None)
+    files: Callable[[], Files] = staticmethod(lambda: None)
     sabotage: Callable[[Store], Store] = staticmethod(lambda store: store)
     in_flight_max = IN_FLIGHT_MAX
 
     @initialize()
     def start(self) -> None:
-        self.driver = Driver(self.directory(), self.in_flight_max, self.sabotage)
+        self.driver = Driver(self.files(), self.in_flight_max, self.sabotage)
         self.queues = [Queue(self.in_flight_max) for _ in URLS]
         self.sent = 0
         for url in URLS:
@@ -253,7 +253,7 @@ class InFiles(StandardQueues):
     @initialize()
     def start(self) -> None:
         self._temporary = tempfile.TemporaryDirectory()
-        self.directory = lambda: Path(self._temporary.name) / "data"
+        self.files = lambda: Path(self._temporary.name) / "data"
         super().start()
 
     def teardown(self) -> None:
@@ -261,7 +261,15 @@ class InFiles(StandardQueues):
         self._temporary.cleanup()
 
 
+class InPostgres(StandardQueues):
+    """In PostgreSQL, where a restart forgets what a process has in memory."""
+
+    files = staticmethod(in_postgres)
+
+
 TestInMemory = StandardQueues.TestCase
 TestInMemory.settings = share(0.8)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.5)
+TestInPostgres = InPostgres.TestCase
+TestInPostgres.settings = share(0.3)

@@ -1,5 +1,10 @@
 """Drives a store by hand: a clock that stands still until told otherwise, and short names."""
 
+import re
+from collections.abc import Callable
+from importlib import import_module
+from itertools import count
+from types import ModuleType
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -29,6 +34,7 @@ from stanchion.store.contract import (
     Store,
     Upkeep,
 )
+from stanchion.store.sqlite import SqliteStore
 
 Answer = TypeVar("Answer")
 
@@ -54,6 +60,26 @@ class Driver:
         if isinstance(answer, Exception):
             raise answer
         return cast(Answer, answer)
+
+    def query(self, text: str, *parameters: object) -> list[Any]:
+        """Rows as they are in the store; tables have the same names in each."""
+        if isinstance(self.store, SqliteStore):
+            return self.store._connection.execute(text, parameters).fetchall()
+        numbers = count(1)
+        numbered = re.sub(r"\?", lambda _: f"${next(numbers)}", text)
+        query: Callable[..., list[Any]] = self.store.database.query  # type: ignore[attr-defined]
+        return query(numbered, *parameters)
+
+    def module(self, name: str, attribute: str = "") -> ModuleType:
+        """The store's module of that name, for tests that make its limits smaller.
+
+        PostgreSQL's store has two of some: then the one with this attribute.
+        """
+        folder = "sqlite" if isinstance(self.store, SqliteStore) else "postgres"
+        found = import_module(f"stanchion.store.{folder}.{name}")
+        if attribute and not hasattr(found, attribute):
+            return import_module(f"stanchion.store.{folder}.{name}_claims")
+        return found
 
     def wait(self, ms: int) -> None:
         self.now_ms += ms

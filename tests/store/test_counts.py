@@ -1,11 +1,14 @@
 """Random commands against a list and a loop: claims and counts stay equal, whatever happens."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stanchion.store.contract import Claimed, Lease, Send
-from stanchion.store.sqlite import SqliteStore, counts
+from stanchion.store.contract import Claimed, Lease, Send, Store
+from stanchion.store.sqlite import SqliteStore
+from tests.store.conftest import open_postgres
 from tests.store.driver import Driver, claim, message, texts
 
 RETENTION_MS = 90_000
@@ -24,9 +27,11 @@ class Message:
 
 
 class ReferenceQueue(RuleBasedStateMachine):
+    open_store: Callable[[], Store] = staticmethod(SqliteStore.in_memory)
+
     @initialize()
     def start(self) -> None:
-        self.driver = Driver(SqliteStore.in_memory())
+        self.driver = Driver(self.open_store())
         self.queue_id = self.driver.create(retention_ms=RETENTION_MS).id
         self.messages: list[Message] = []
         self.old_leases: list[Lease] = []
@@ -117,13 +122,18 @@ class ReferenceQueue(RuleBasedStateMachine):
         return [m for m in self.messages if m.sent_at_ms > dead_ms]
 
 
+class PostgresReferenceQueue(ReferenceQueue):
+    open_store = staticmethod(open_postgres)
+
+
 TestReferenceQueue = ReferenceQueue.TestCase
+TestPostgresReferenceQueue = PostgresReferenceQueue.TestCase
 
 
 def test_many_messages_of_one_second_are_spread_over_it(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "_COUNTED_ONE_BY_ONE_MAX", 10)
+    monkeypatch.setattr(driver.module("counts"), "_COUNTED_ONE_BY_ONE_MAX", 10)
     queue = driver.create()
     driver.wait(1000 - driver.now_ms % 1000)
     driver.send(queue.id, *["m"] * 100, delay_ms=1000)

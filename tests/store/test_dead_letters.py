@@ -9,7 +9,6 @@ from stanchion.store.contract import (
     SendFifo,
     Upkeep,
 )
-from stanchion.store.sqlite import SqliteStore, dead_letters
 from tests.store.driver import Driver
 from tests.store.redrive import VISIBILITY_MS, Queues, queue_name, same_but_for
 
@@ -52,6 +51,7 @@ def test_it_moves_without_anybody_polling(queues: Queues) -> None:
 def test_upkeep_says_when_it_will_be_time(queues: Queues) -> None:
     queues.send("work", "a")
     queues.exhaust("work", 1)
+    queues.driver.upkeep()
     queues.claim("work", visibility_ms=700)
     assert queues.driver.run(Upkeep()) == 700
     queues.driver.wait(699)
@@ -112,7 +112,7 @@ def test_a_full_queue_still_lets_go_of_its_exhausted_messages(queues: Queues) ->
 
 
 def test_many_are_moved_in_bounded_steps(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dead_letters.transfer, "_STEP_BYTES_MAX", 7)
+    monkeypatch.setattr(queues.driver.module("transfer"), "_STEP_BYTES_MAX", 7)
     queues.set("work", "dead", 1)
     queues.send("work", *[f"{chr(ord('a') + n)}{n}" for n in range(9)])
     queues.exhaust("work", 1, limit=100)
@@ -264,8 +264,7 @@ def test_the_retention_of_a_standard_message_goes_on(driver: Driver) -> None:
 
 
 def messages_stored(driver: Driver) -> int:
-    assert isinstance(driver.store, SqliteStore)
-    count: int = driver.store._connection.execute("SELECT count(*) FROM message").fetchone()[0]
+    count: int = driver.query("SELECT count(*) FROM message")[0][0]
     return count
 
 

@@ -5,6 +5,8 @@ nothing is lost, across restarts and undone transactions. The thresholds are mad
 """
 
 import os
+from collections.abc import Callable
+from importlib import import_module
 
 import msgspec
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from stanchion.store.contract import Claim, Claimed, Lease, Send
-from stanchion.store.sqlite import SqliteStore, fair, tenants
+from stanchion.store.contract import Claim, Claimed, Lease, Send, Store
+from stanchion.store.sqlite import SqliteStore, tenants
+from tests.store.conftest import open_postgres
 from tests.store.driver import Driver, claim
 
 GROUPS = ("A", "B", "C", None)
@@ -27,9 +30,11 @@ class Held(msgspec.Struct):
 
 
 class FairMachine(RuleBasedStateMachine):
+    open_store: Callable[[], Store] = staticmethod(SqliteStore.in_memory)
+
     @initialize()
     def start(self) -> None:
-        self.driver = Driver(SqliteStore.in_memory())
+        self.driver = Driver(self.open_store())
         self.queue_id = self.driver.create().id
         self.held: dict[str, Held] = {}
         self.send("A", 40, 0)
@@ -112,8 +117,11 @@ class FairMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """All that was in memory is gone."""
-        assert isinstance(self.driver.store, SqliteStore)
-        self.driver.store = SqliteStore(self.driver.store._connection, os.urandom, None)
+        self.driver.store = self.reopened(self.driver.store)
+
+    def reopened(self, store: Store) -> Store:
+        assert isinstance(store, SqliteStore)
+        return SqliteStore(store._connection, os.urandom, None)
 
     @rule(limit=st.integers(1, 10))
     def undo(self, limit: int) -> None:
@@ -143,12 +151,11 @@ class FairMachine(RuleBasedStateMachine):
     def every_lane_has_its_tenant(self) -> None:
         if not hasattr(self, "driver"):
             return
-        assert isinstance(self.driver.store, SqliteStore)
-        orphans = self.driver.store._connection.execute(
+        (orphans,) = self.driver.query(
             "SELECT count(*) FROM message AS m WHERE lane >= 2 AND NOT EXISTS ("
             "SELECT 1 FROM noisy_tenant AS t WHERE t.backlog = m.backlog AND t.lane = m.lane)"
-        ).fetchone()
-        assert orphans == (0,)
+        )
+        assert orphans[0] == 0
 
     def _drain(self) -> None:
         self.driver.wait(400_000)
@@ -162,6 +169,13 @@ class FairMachine(RuleBasedStateMachine):
         assert self.driver.claim(self.queue_id).messages == ()
 
 
+class PostgresFairMachine(FairMachine):
+    open_store = staticmethod(open_postgres)
+
+    def reopened(self, store: Store) -> Store:
+        return type(store)()
+
+
 class _Unknown(Claim, frozen=True, gc=False):
     pass
 
@@ -170,10 +184,17 @@ class _Unknown(Claim, frozen=True, gc=False):
 def _small_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tenants, "NOISY_IN_FLIGHT_MIN", 4)
     monkeypatch.setattr(tenants, "NOISY_BUSY_MIN_MS", 1_000)
-    monkeypatch.setattr(fair, "_MOVED_MAX", 6)
-    monkeypatch.setattr(fair, "_LANES_MAX", 2)
+    for store in ("sqlite", "postgres"):
+        fair = import_module(f"stanchion.store.{store}.fair")
+        monkeypatch.setattr(fair, "_MOVED_MAX", 6)
+        monkeypatch.setattr(fair, "_LANES_MAX", 2)
 
 
 @pytest.mark.usefixtures("_small_thresholds")
 class TestFairness(FairMachine.TestCase):  # type: ignore[misc]
     settings = settings(stateful_step_count=40)
+
+
+@pytest.mark.usefixtures("_small_thresholds")
+class TestFairnessOnPostgres(PostgresFairMachine.TestCase):  # type: ignore[misc]
+    settings = settings(max_examples=10, stateful_step_count=30)

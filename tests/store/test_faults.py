@@ -124,25 +124,25 @@ def test_a_store_opens_on_a_full_disk(small_disk: Path) -> None:
     again.store.close()
 
 
-def test_sends_are_shed_when_the_database_may_not_grow(driver: Driver) -> None:
+def test_sends_are_shed_when_the_database_may_not_grow(sqlite_driver: Driver) -> None:
     """The same without a disk of its own, for whoever may not mount one."""
-    assert isinstance(driver.store, SqliteStore)
-    queue = driver.create()
-    driver.send(queue.id, "a", "b")
-    connection = driver.store._connection
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    queue = sqlite_driver.create()
+    sqlite_driver.send(queue.id, "a", "b")
+    connection = sqlite_driver.store._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages + 4}")
     big = message("x" * 100_000)
-    first, second, third = driver.flush(
+    first, second, third = sqlite_driver.flush(
         Send(queue.id, (big,)), claim(queue.id, 1), Send(queue.id, (message("small"),))
     ).answers
     assert isinstance(first, StoreFull)
     assert isinstance(third, StoreFull)
     assert len(second.messages) == 1  # type: ignore[attr-defined]
     connection.execute("PRAGMA max_page_count = 1000000")
-    driver.wait(1000)
-    assert driver.send(queue.id, "c") is True
-    assert driver.bodies(queue.id) == ["b", "c"]
+    sqlite_driver.wait(1000)
+    assert sqlite_driver.send(queue.id, "c") is True
+    assert sqlite_driver.bodies(queue.id) == ["b", "c"]
 
 
 class FailingConnection:
@@ -179,37 +179,37 @@ def make_fail(store: SqliteStore, beginning: str, code: int) -> sqlite3.Connecti
         sqlite3.SQLITE_CORRUPT_INDEX,
     ],
 )
-def test_a_failing_disk_ends_the_store(driver: Driver, code: int) -> None:
-    assert isinstance(driver.store, SqliteStore)
-    queue = driver.create()
-    make_fail(driver.store, "COMMIT", code)
+def test_a_failing_disk_ends_the_store(sqlite_driver: Driver, code: int) -> None:
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    queue = sqlite_driver.create()
+    make_fail(sqlite_driver.store, "COMMIT", code)
     with pytest.raises(StoreBroken, match="disk I/O error"):
-        driver.send(queue.id, "a")
+        sqlite_driver.send(queue.id, "a")
     with pytest.raises(StoreBroken):
-        driver.counts(queue.id)
+        sqlite_driver.counts(queue.id)
 
 
-def test_a_locked_database_fails_the_flush_and_no_more(driver: Driver) -> None:
-    assert isinstance(driver.store, SqliteStore)
-    queue = driver.create()
-    healthy = make_fail(driver.store, "BEGIN", sqlite3.SQLITE_BUSY)
-    answers = driver.flush(claim(queue.id), Send(queue.id, (message(),))).answers
+def test_a_locked_database_fails_the_flush_and_no_more(sqlite_driver: Driver) -> None:
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    queue = sqlite_driver.create()
+    healthy = make_fail(sqlite_driver.store, "BEGIN", sqlite3.SQLITE_BUSY)
+    answers = sqlite_driver.flush(claim(queue.id), Send(queue.id, (message(),))).answers
     assert [type(answer) for answer in answers] == [StoreError, StoreError]
-    driver.store._connection = healthy
-    assert driver.send(queue.id, "a") is True
+    sqlite_driver.store._connection = healthy
+    assert sqlite_driver.send(queue.id, "a") is True
 
 
-def test_numbers_of_a_failed_flush_do_not_come_back_in_another(driver: Driver) -> None:
-    assert isinstance(driver.store, SqliteStore)
-    queue = driver.create()
-    healthy = make_fail(driver.store, "COMMIT", sqlite3.SQLITE_ERROR)
-    flush: Flush = driver.flush(Send(queue.id, (message("lost"),)))
+def test_numbers_of_a_failed_flush_do_not_come_back_in_another(sqlite_driver: Driver) -> None:
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    queue = sqlite_driver.create()
+    healthy = make_fail(sqlite_driver.store, "COMMIT", sqlite3.SQLITE_ERROR)
+    flush: Flush = sqlite_driver.flush(Send(queue.id, (message("lost"),)))
     assert isinstance(flush.answers[0], StoreError)
-    driver.store._connection = healthy
-    driver.send(queue.id, "kept")
-    (received,) = driver.claim(queue.id).messages
+    sqlite_driver.store._connection = healthy
+    sqlite_driver.send(queue.id, "kept")
+    (received,) = sqlite_driver.claim(queue.id).messages
     assert (received.body, received.lease.sequence) == (b"kept", 2)
-    assert driver.flush(Delete(queue.id, (received.lease,))).answers == [("deleted",)]
+    assert sqlite_driver.flush(Delete(queue.id, (received.lease,))).answers == [("deleted",)]
 
 
 def test_a_failing_checkpoint_ends_the_store(tmp_path: Path) -> None:

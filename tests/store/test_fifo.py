@@ -19,7 +19,6 @@ from stanchion.store.contract import (
     Upkeep,
     Wake,
 )
-from stanchion.store.sqlite import fifo
 from tests.store.driver import RETENTION_MS, Driver, claim_fifo, fifo_message, texts
 from tests.store.test_upkeep import rows
 
@@ -277,7 +276,7 @@ def test_delayed_messages_are_counted_for_the_longest_delay(driver: Driver) -> N
     assert driver.counts(queue.id) == (1, 0, 0)
     driver.wait(1_000_000)
     driver.upkeep()
-    assert rows(driver, "tally") == 0
+    assert rows(driver, "tally WHERE bucket_s > 0") == 0
 
 
 def test_expiry_at_the_head_frees_the_group(driver: Driver) -> None:
@@ -316,8 +315,8 @@ def test_a_claim_gets_past_many_dead_messages(driver: Driver) -> None:
 def test_too_many_dead_messages_are_left_to_later_claims(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fifo, "_SWEEP_MESSAGES_MAX", 2)
-    monkeypatch.setattr(fifo, "_SWEEPS_MAX", 2)
+    for name in ("_SWEEP_MESSAGES_MAX", "_SWEEPS_MAX"):
+        monkeypatch.setattr(driver.module("fifo", name), name, 2)
     queue = driver.create_fifo(retention_ms=60_000)
     driver.send_fifo(queue.id, *["dead"] * 5)
     driver.wait(30_000)
@@ -338,8 +337,10 @@ def test_purging_drops_messages_and_groups_but_not_what_was_accepted(driver: Dri
     assert texts(driver.take(queue.id)) == ["a3"]
     driver.upkeep(limit=1)
     assert rows(driver, "fifo_group") == 1
-    assert rows(driver, "backlog") == 1
     assert rows(driver, "deduplication") == 4
+    driver.wait(120_000)
+    assert driver.upkeep()
+    assert rows(driver, "backlog") == 1
 
 
 def test_nothing_is_left_of_a_deleted_queue(driver: Driver) -> None:

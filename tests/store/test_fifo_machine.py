@@ -1,5 +1,6 @@
 """Random commands to FIFO queues against lists and loops: claims, counts and answers stay equal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
@@ -12,9 +13,11 @@ from stanchion.store.contract import (
     NewMessage,
     QueueRules,
     SendFifo,
+    Store,
     UpdateQueue,
 )
 from stanchion.store.sqlite import SqliteStore
+from tests.store.conftest import open_postgres
 from tests.store.driver import Driver, fifo_message
 
 RETENTION_MS = 900_000
@@ -78,10 +81,12 @@ class Model:
 
 
 class ReferenceFifo(RuleBasedStateMachine):
+    open_store: Callable[[], Store] = staticmethod(SqliteStore.in_memory)
+
     @initialize(by_group=st.booleans())
     def start(self, by_group: bool) -> None:
         self.by_group = by_group
-        self.driver = Driver(SqliteStore.in_memory())
+        self.driver = Driver(self.open_store())
         self.queue_id = self.driver.create_fifo(retention_ms=RETENTION_MS).id
         self.version = 1
         self.model = Model()
@@ -275,14 +280,18 @@ class ReferenceFifo(RuleBasedStateMachine):
     @invariant()
     def every_group_with_messages_has_a_row(self) -> None:
         if hasattr(self, "driver"):
-            assert isinstance(self.driver.store, SqliteStore)
-            found = self.driver.store._connection.execute(
+            found = self.driver.query(
                 "SELECT g.group_id FROM fifo_group AS g JOIN backlog AS b ON b.id = g.backlog"
                 " WHERE b.queue_id = ? ORDER BY g.group_id",
-                (self.queue_id,),
-            ).fetchall()
+                self.queue_id,
+            )
             expected = sorted({m.group_id for m in self.model.messages})
             assert [group_id for (group_id,) in found] == expected
 
 
+class PostgresReferenceFifo(ReferenceFifo):
+    open_store = staticmethod(open_postgres)
+
+
 TestReferenceFifo = ReferenceFifo.TestCase
+TestPostgresReferenceFifo = PostgresReferenceFifo.TestCase

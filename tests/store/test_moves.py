@@ -6,7 +6,7 @@ import pytest
 
 from stanchion.store.contract import Delete, DeleteQueue, NewMessage, Send, SendFifo, Upkeep
 from stanchion.store.moves import MoveTask
-from stanchion.store.sqlite import SqliteStore, transfer
+from stanchion.store.sqlite import SqliteStore
 from tests.store.conftest import RESERVE_BYTES
 from tests.store.driver import Driver, texts
 from tests.store.redrive import (
@@ -267,7 +267,7 @@ def test_time_lost_is_not_made_up_for(queues: Queues) -> None:
 def test_without_a_rate_a_step_takes_what_it_can(
     queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfer, "_STEP_BYTES_MAX", 5)
+    monkeypatch.setattr(queues.driver.module("transfer"), "_STEP_BYTES_MAX", 5)
     queues.send("dead", "a1", "b1", "c1", "d1", "e1")
     start(queues, "archive")
     assert queues.driver.run(Upkeep()) == 0
@@ -339,11 +339,13 @@ def test_a_task_runs_for_a_day_and_a_half_at_most(queues: Queues) -> None:
     assert task(queues).failure == "too_long"
 
 
-def test_a_full_disk_makes_tasks_wait(queues: Queues) -> None:
+@pytest.mark.parametrize("is_fifo", [False, True])
+def test_a_full_disk_makes_tasks_wait(sqlite_driver: Driver, is_fifo: bool) -> None:
+    queues = set_up(sqlite_driver, is_fifo)
     queues.send("dead", "a1")
     start(queues, "archive")
-    assert isinstance(queues.driver.store, SqliteStore)
-    queues.driver.store._become_full()
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    sqlite_driver.store._become_full()
     queues.driver.run(Upkeep())
     assert state(queues) == ("RUNNING", 0, 1)
     queues.driver.wait(1000)

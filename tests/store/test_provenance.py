@@ -66,9 +66,7 @@ def sealed_as(queues: Queues, name: str, message_id: str) -> SealedAs:
 
 def by_hand(queues: Queues, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
     """What somebody can do who has the database and not the keys."""
-    store = queues.driver.store
-    assert isinstance(store, SqliteStore)
-    return store._connection.execute(statement, parameters).fetchall()
+    return queues.driver.query(statement, *parameters)
 
 
 def backlog(queues: Queues, name: str) -> int:
@@ -215,6 +213,8 @@ def test_a_forged_origin_is_none_and_stays_forged(
     queues: Queues, forgery: Callable[[bytes], object]
 ) -> None:
     value = forgery(forged(queues))
+    if not isinstance(value, bytes | None) and not isinstance(queues.driver.store, SqliteStore):
+        pytest.skip("the column takes nothing but bytes")
     queues.set("dead", "archive", 1)
     send(queues, "work", "id-1")
     bury(queues, "work")

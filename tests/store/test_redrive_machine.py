@@ -14,10 +14,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stanchion.store.contract import ClaimedMessage, DeleteQueue, Lease, SealedAs, Upkeep
+from stanchion.store.contract import ClaimedMessage, DeleteQueue, Lease, SealedAs, Store, Upkeep
 from stanchion.store.moves import CancelMove, ListMoves, StartMove
 from stanchion.store.sqlite import SqliteStore
-from tests.store.conftest import RESERVE_BYTES
+from tests.store.conftest import RESERVE_BYTES, open_postgres
 from tests.store.driver import SEALED, Driver
 from tests.store.redrive import Queues
 
@@ -25,7 +25,7 @@ NAMES = ("one", "two")
 TICK_MS = 10
 """Nothing comes into view in the very instant of a later command, so that a move can be seen."""
 ROWS = """
-SELECT q.name, substr(cast(b.body AS TEXT), 2), m.sequence, b.message_id, m.receive_count,
+SELECT q.name, b.body, m.sequence, b.message_id, m.receive_count,
        b.sent_at_ms, m.visible_at_ms, m.dead_letter_source IS NOT NULL
 FROM message AS m JOIN message_body AS b ON b.sequence = m.sequence
 JOIN queue AS q ON q.backlog = m.backlog
@@ -79,7 +79,7 @@ class Redrive(RuleBasedStateMachine):
             self.queues.create(name, self.rules[name].retention_ms)
         self.set_rules("one", "two", 2, 10_000_000)
 
-    def _open(self) -> SqliteStore:
+    def _open(self) -> Store:
         if self.path is None:
             return SqliteStore.in_memory()
         return SqliteStore.open(self.path, reserve_bytes=RESERVE_BYTES)
@@ -236,8 +236,8 @@ class Redrive(RuleBasedStateMachine):
         A message may be moved and received in one command, so what was received has a receive more.
         """
         rows: dict[str, list[tuple[Any, ...]]] = {}
-        assert isinstance(self.driver.store, SqliteStore)
-        for queue, body, *rest in self.driver.store._connection.execute(ROWS):
+        for queue, sealed, *rest in self.driver.query(ROWS):
+            body = sealed.decode().removeprefix(SEALED)
             rows.setdefault(body, []).append((queue.removesuffix(".fifo"), *rest))
         self._has_source = {body: bool(found[0][6]) for body, found in rows.items()}
         for message in list(self.messages.values()):
@@ -364,7 +364,18 @@ class FifoRedriveInFiles(RedriveInFiles):
     is_fifo = True
 
 
+class RedriveOnPostgres(Redrive):
+    def _open(self) -> Store:
+        return open_postgres()
+
+
+class FifoRedriveOnPostgres(RedriveOnPostgres):
+    is_fifo = True
+
+
 TestStandard = Redrive.TestCase
 TestFifo = FifoRedrive.TestCase
+TestStandardOnPostgres = RedriveOnPostgres.TestCase
+TestFifoOnPostgres = FifoRedriveOnPostgres.TestCase
 TestStandardInFiles = RedriveInFiles.TestCase
 TestFifoInFiles = FifoRedriveInFiles.TestCase

@@ -203,7 +203,8 @@ def test_sources_are_listed_by_name(queues: Queues) -> None:
     assert queues.driver.run(ListDeadLetterSources(queues.name("other"), "", 10)) == []
 
 
-def test_reading_a_queue_without_a_policy_writes_nothing(driver: Driver) -> None:
+def test_reading_a_queue_without_a_policy_writes_nothing(sqlite_driver: Driver) -> None:
+    driver = sqlite_driver
     queue = driver.create()
     assert isinstance(driver.store, SqliteStore)
     before = driver.store._connection.total_changes

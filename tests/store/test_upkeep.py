@@ -9,13 +9,12 @@ from stanchion.store.contract import (
     UpdateQueue,
     Upkeep,
 )
-from stanchion.store.sqlite import SqliteStore, expiry, upkeep
+from stanchion.store.sqlite import SqliteStore, upkeep
 from tests.store.driver import Driver, create_queue
 
 
 def rows(driver: Driver, table: str) -> int:
-    assert isinstance(driver.store, SqliteStore)
-    count: int = driver.store._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    count: int = driver.query(f"SELECT count(*) FROM {table}")[0][0]
     return count
 
 
@@ -27,11 +26,13 @@ def test_a_step_is_bounded(driver: Driver) -> None:
     assert rows(driver, "message") == 15
     assert driver.upkeep(limit=10) == 3
     assert rows(driver, "message") == rows(driver, "message_body") == 0
+    driver.wait(120_000)
+    driver.upkeep()
     assert rows(driver, "backlog") == 1
 
 
 def test_a_step_is_bounded_in_bytes(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expiry, "_STEP_BYTES_MAX", 2500)
+    monkeypatch.setattr(driver.module("expiry"), "_STEP_BYTES_MAX", 2500)
     purged, dying = driver.create("purged"), driver.create("dying", retention_ms=60_000)
     for queue in (purged, dying):
         driver.send(queue.id, *["x" * 1000] * 7)
@@ -102,18 +103,18 @@ def test_shortened_retention_is_looked_at_soon(driver: Driver) -> None:
     assert rows(driver, "message") == 0
 
 
-def test_nothing_to_do_writes_nothing(driver: Driver) -> None:
-    queue = driver.create()
-    driver.send(queue.id, "a")
-    assert isinstance(driver.store, SqliteStore)
-    before = driver.store._connection.total_changes
-    driver.wait(2000)
-    assert driver.upkeep() == 1
-    driver.claim(driver.create("empty").id)
-    after_creation = driver.store._connection.total_changes
-    driver.claim(queue.id + 1)
-    driver.counts(queue.id)
-    assert driver.store._connection.total_changes == after_creation
+def test_nothing_to_do_writes_nothing(sqlite_driver: Driver) -> None:
+    queue = sqlite_driver.create()
+    sqlite_driver.send(queue.id, "a")
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    before = sqlite_driver.store._connection.total_changes
+    sqlite_driver.wait(2000)
+    assert sqlite_driver.upkeep() == 1
+    sqlite_driver.claim(sqlite_driver.create("empty").id)
+    after_creation = sqlite_driver.store._connection.total_changes
+    sqlite_driver.claim(queue.id + 1)
+    sqlite_driver.counts(queue.id)
+    assert sqlite_driver.store._connection.total_changes == after_creation
     assert before < after_creation
 
 
@@ -123,21 +124,22 @@ def test_past_seconds_are_forgotten(driver: Driver) -> None:
         driver.send(queue.id, "a")
         driver.claim(queue.id, visibility_ms=1000)
         driver.wait(1000)
-    assert rows(driver, "tally") == 5
+    driver.upkeep()
+    assert rows(driver, "tally WHERE bucket_s > 0") == 5
     driver.wait(1_000_000)
     driver.upkeep()
-    assert rows(driver, "tally") == 0
+    assert rows(driver, "tally WHERE bucket_s > 0") == 0
 
 
 def test_a_drained_backlog_gives_its_space_back(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
+    sqlite_driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "_FREE_PAGES_KEPT", 100)
-    queue = driver.create()
+    queue = sqlite_driver.create()
     for _ in range(4):
-        driver.send(queue.id, "x" * 1_000_000)
-    assert isinstance(driver.store, SqliteStore)
-    driver.purge(queue.id)
-    driver.upkeep(limit=50)
-    pages = driver.store._connection.execute("PRAGMA page_count").fetchone()[0]
+        sqlite_driver.send(queue.id, "x" * 1_000_000)
+    assert isinstance(sqlite_driver.store, SqliteStore)
+    sqlite_driver.purge(queue.id)
+    sqlite_driver.upkeep(limit=50)
+    pages = sqlite_driver.store._connection.execute("PRAGMA page_count").fetchone()[0]
     assert pages < 200

@@ -61,6 +61,10 @@ class QueueSignals:
                 else:
                     sleepers.wake_at(visible_at_ms)
 
+    def watched(self) -> list[int]:
+        """The queues that somebody waits for."""
+        return list(self._queues)
+
     def close_queue(self, queue_id: int) -> None:
         """The queue is gone: all its waiters look again, and find out."""
         if sleepers := self._queues.get(queue_id):

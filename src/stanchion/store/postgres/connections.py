@@ -1,0 +1,137 @@
+"""The connections that flushes run on: opened when needed, kept, and never shared by two flushes.
+
+A connection that has failed in any way is closed rather than kept. A commit that the server answers
+with a warning is one whose replication nobody vouches for, so it counts as unknown. Used by the
+engine only.
+"""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+
+from stanchion.store.postgres import database
+
+# Without a timeout: a commit that is cancelled while it waits for a standby happens all the same.
+_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+_COMMIT_MAX_S = 30.0
+_CLOSE_MAX_S = 5.0
+
+
+class ConnectionLost(Exception):
+    """There is no connection to be had, or it is gone: nothing was committed."""
+
+
+class CommitInDoubt(Exception):
+    """A transaction may have been committed or not."""
+
+
+class Session:
+    """A connection at work on one transaction after the other."""
+
+    def __init__(self, connection: database.Connection) -> None:
+        self.connection = connection
+        self._warnings = 0
+        connection.add_log_listener(self._on_message)
+
+    def _on_message(self, connection: object, message: Any) -> None:
+        if message.severity == "WARNING":
+            self._warnings += 1
+
+    async def begin(self) -> None:
+        await self.connection.execute("BEGIN")
+
+    async def commit(self) -> None:
+        """Make it durable. Raises `CommitInDoubt`, or what asyncpg does when it has failed.
+
+        Only errors by which the server ends a transaction leave no doubt.
+        """
+        warnings = self._warnings
+        try:
+            status = await self.connection.execute(_COMMIT, timeout=_COMMIT_MAX_S)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate is not None and error.sqlstate[:2] in _IN_DOUBT_CLASSES:
+                raise CommitInDoubt(str(error)) from error
+            raise
+        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            raise CommitInDoubt(f"{type(error).__name__}: {error}") from error
+        if self._warnings != warnings:
+            raise CommitInDoubt("the server does not vouch for its replication")
+        if status != "COMMIT":
+            raise RuntimeError(f"the transaction was not committed: {status}")
+
+    async def roll_back(self) -> bool:
+        """Whether the session can be used again."""
+        try:
+            await self.connection.execute("ROLLBACK", timeout=_CLOSE_MAX_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            return False
+        return True
+
+    def terminate(self) -> None:
+        self.connection.terminate()
+
+    async def close(self) -> None:
+        try:
+            await self.connection.close(timeout=_CLOSE_MAX_S)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            self.connection.terminate()
+
+
+# Connection failures; operator intervention, such as a shutdown; what the system or the server
+# itself got wrong.
+_IN_DOUBT_CLASSES = ("08", "57", "58", "XX")
+
+
+class Connections:
+    """At most so many sessions to one database."""
+
+    def __init__(self, url: str, schema: str, limit: int) -> None:
+        self._url = url
+        self._schema = schema
+        self._room = asyncio.Semaphore(limit)
+        self._free: list[Session] = []
+
+    async def take(self) -> Session:
+        """A session for one transaction: give it back afterwards, or drop it.
+
+        Raises `ConnectionLost`.
+        """
+        await self._room.acquire()
+        try:
+            while self._free:
+                session = self._free.pop()
+                if not session.connection.is_closed():
+                    return session
+            return await self._connect()
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _connect(self) -> Session:
+        try:
+            return Session(await database.connect(self._url, self._schema))
+        except database.CONNECT_ERRORS as error:
+            raise ConnectionLost(str(error) or type(error).__name__) from error
+
+    def give_back(self, session: Session) -> None:
+        """Its transaction is over."""
+        self._free.append(session)
+        self._room.release()
+
+    async def undo(self, session: Session) -> None:
+        """Its transaction has failed."""
+        if await session.roll_back():
+            self.give_back(session)
+        else:
+            self.drop(session)
+
+    def drop(self, session: Session) -> None:
+        """Nobody knows what becomes of its transaction."""
+        session.terminate()
+        self._room.release()
+
+    async def close(self) -> None:
+        """Close those that nobody has taken."""
+        while self._free:
+            await self._free.pop().close()
