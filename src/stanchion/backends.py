@@ -4,6 +4,7 @@ One function per kind of store; each opens what it needs and closes it in the ri
 above this module knows which one it is. Called by the server, once per process.
 """
 
+import importlib.util
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
@@ -13,7 +14,7 @@ from msgspec import Struct
 from stanchion.clock import Clock, SystemClock
 from stanchion.observe import logs
 from stanchion.store.batcher import Batcher, WriterThread
-from stanchion.store.contract import Store, StoreBroken, StoreClient
+from stanchion.store.contract import Store, StoreBroken, StoreClient, StoreUnusable
 from stanchion.store.signals import QueueSignals
 
 
@@ -67,6 +68,40 @@ def in_process(open_store: Callable[[], Store]) -> OpenBackend:
             _close(store)
 
     return backend
+
+
+def in_postgres(url: str, schema: str) -> OpenBackend:
+    """A schema of a PostgreSQL database, shared with as many processes as there are.
+
+    Raises `StoreUnusable`.
+    """
+    check_postgres()
+    from stanchion.store.postgres import PostgresBatcher, PostgresStore, Wakeups
+
+    @asynccontextmanager
+    async def backend(on_broken: OnBroken) -> AsyncIterator[Backend]:
+        store = await PostgresStore.open(url, schema=schema)
+        try:
+            signals = QueueSignals(store.clock)
+            wakeups = Wakeups(url, schema, signals, store.clock)
+            batcher = PostgresBatcher(store, signals, announce=wakeups.announce)
+            try:
+                yield Backend(batcher, signals, store.clock, store.set_move_key)
+            finally:
+                await batcher.close()
+                await wakeups.close()
+        finally:
+            await store.close()
+
+    return backend
+
+
+def check_postgres() -> None:
+    """Raises `StoreUnusable` without the package that the store for PostgreSQL needs."""
+    if importlib.util.find_spec("asyncpg") is None:
+        raise StoreUnusable(
+            "PostgreSQL needs the package asyncpg: pip install 'stanchion[postgres]'"
+        )
 
 
 def _close(store: Store) -> None:

@@ -6,6 +6,7 @@ in every source. Built once by the command line; everything else is handed plain
 are not settings: they are read apart and never shown.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_network
@@ -26,6 +27,11 @@ AccessKeyId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{3,128}$")]
 Secret = Annotated[str, Meta(min_length=8, max_length=1024)]
 
 
+SQLITE = "sqlite"
+_POSTGRES_SCHEMES = ("postgresql://", "postgres://")
+_PASSWORD_PARAMETER = re.compile(r"((?:^|[?&])(?:ssl)?password=)[^&]*")
+
+
 class ConfigError(Exception):
     """A setting is wrong; the message is one line that says which, where, and why."""
 
@@ -36,7 +42,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: str = ""
     """Where state lives. Without a default: a server that starts on another directory than
     yesterday's looks like one that has lost everything."""
-    store: str = "sqlite"
+    store: str = SQLITE
+    """`sqlite`: a file in the data directory. `postgresql://…`: a database, for many servers."""
+    postgres_schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,47}$")] = "stanchion"
+    """The schema in the database that holds everything; made if there is none."""
     host: str = "127.0.0.1"
     port: Port = 9324
     """0 takes any free port, and the ready line says which."""
@@ -88,9 +97,21 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
 
+    @property
+    def data_path(self) -> Path | None:
+        """The data directory; None where there is none, which only a database allows."""
+        return Path(self.data_dir) if self.data_dir else None
+
+    @property
+    def has_place(self) -> bool:
+        """Whether it is said where state lives."""
+        return bool(self.data_dir) or self.store != SQLITE
+
     def __post_init__(self) -> None:
-        if self.store != "sqlite":
-            raise ValueError(f"store: {self.store!r} is not available; the one store is 'sqlite'")
+        if self.store != SQLITE and not self.store.startswith(_POSTGRES_SCHEMES):
+            raise ValueError(
+                f"store: {without_password(self.store)!r} is neither 'sqlite' nor postgresql://…"
+            )
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key: one without the other")
         if self.tls_client_ca and not self.tls_cert:
@@ -106,6 +127,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"external_url: {self.external_url!r} is not of the form http(s)://host[:port]"
             )
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    scheme, found, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    place = _PASSWORD_PARAMETER.sub(r"\1***", place)
+    return f"{scheme}{found}{user}{':***' if colon else ''}{at}{place}"
 
 
 def _check_network(text: str) -> None:

@@ -31,7 +31,7 @@ from stanchion.assembly import (
     close,
     keep,
 )
-from stanchion.backends import Backend, OpenBackend, in_process
+from stanchion.backends import Backend, OpenBackend, in_postgres, in_process
 from stanchion.clock import Clock, RandomIds
 from stanchion.config import Settings
 from stanchion.gateway import Gateway
@@ -94,13 +94,24 @@ def serve(settings: Settings, root_key: config.RootKey | None, announce: Announc
 
     `announce` is given the ready line. Raises `StartError`.
     """
-    data_dir = Path(settings.data_dir)
+    data_dir = settings.data_path
+    try:
+        open_backend = _backend(settings)
+    except StoreUnusable as error:
+        raise StartError(str(error)) from error
     mode = Mode(
-        open_backend=in_process(lambda: SqliteStore.open(data_dir)),
+        open_backend=open_backend,
         open_ring=partial(_open_ring, settings, data_dir),
         prepare=partial(_with_root_key, settings, root_key, data_dir),
     )
     return run(settings, mode, announce)
+
+
+def _backend(settings: Settings) -> OpenBackend:
+    if settings.store != config.SQLITE:
+        return in_postgres(settings.store, settings.postgres_schema)
+    data_dir = Path(settings.data_dir)
+    return in_process(lambda: SqliteStore.open(data_dir))
 
 
 def develop(settings: Settings, announce: Announce) -> int:
@@ -144,7 +155,7 @@ def _allow_connections(connections_max: int) -> None:
 
 
 async def _open_ring(
-    settings: Settings, data_dir: Path, documents: Documents, clock: Clock
+    settings: Settings, data_dir: Path | None, documents: Documents, clock: Clock
 ) -> KeyRing:
     ring = await open_ring(documents, root_of(settings, data_dir, os.environ), clock)
     if ring.notice:
@@ -155,7 +166,7 @@ async def _open_ring(
 async def _with_root_key(
     settings: Settings,
     root_key: config.RootKey | None,
-    data_dir: Path,
+    data_dir: Path | None,
     base: Foundation,
     assembly: Assembly,
 ) -> Authenticator:

@@ -49,7 +49,7 @@ def session(stage: Stage, gate: Key) -> Key:
 def reissued(stage: Stage, session: Key) -> Callable[..., Key]:
     """Makes the session anew with other members, under the key ring of the data directory."""
     settings = Settings(data_dir=str(stage.data_dir))
-    with offline.documents(stage.data_dir) as run:
+    with offline.documents(settings) as run:
         sealer: KeyRing = run(lambda found: offline.ring(settings, found))
     sessions = Sessions(sealer)
     genuine = sessions.open(session.access_key_id, session.token or "")

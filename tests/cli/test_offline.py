@@ -32,29 +32,35 @@ def test_what_is_written_is_there_afterwards(started: Installation) -> None:
     async def read(documents: Documents) -> Account | None:
         return await documents.get(Account, "", "1")
 
-    with offline.documents(started.data_dir) as run:
+    with offline.documents(Settings(data_dir=str(started.data_dir))) as run:
         assert run(write) == "done"
         assert run(read) == Account(id="1")
-    with offline.documents(started.data_dir) as run:
+    with offline.documents(Settings(data_dir=str(started.data_dir))) as run:
         assert run(read) == Account(id="1")
 
 
 @pytest.mark.parametrize("error", [StoreBusy("too\nmany"), RootUnusable("too\nmany")])
 def test_what_goes_wrong_is_one_line(started: Installation, error: Exception) -> None:
-    with pytest.raises(Fault, match=r"^too many$"), offline.documents(started.data_dir):
+    with (
+        pytest.raises(Fault, match=r"^too many$"),
+        offline.documents(Settings(data_dir=str(started.data_dir))),
+    ):
         raise error
 
 
 def test_where_there_is_nothing_nothing_is_made(tmp_path: Path) -> None:
     data_dir = tmp_path / "none"
-    with pytest.raises(Fault, match="has no Stanchion data"), offline.documents(data_dir):
+    with (
+        pytest.raises(Fault, match="has no Stanchion data"),
+        offline.documents(Settings(data_dir=str(data_dir))),
+    ):
         pass
     assert not data_dir.exists()
 
 
 def test_a_place_that_cannot_be_looked_at(tmp_path: Path) -> None:
     with pytest.raises(Fault, match=r"^cannot read .*: File name too long$"):
-        offline.documents(tmp_path / ("x" * 300)).__enter__()
+        offline.documents(Settings(data_dir=str(tmp_path / ("x" * 300)))).__enter__()
 
 
 def test_a_key_ring_is_never_made_here(tmp_path: Path) -> None:
@@ -62,7 +68,7 @@ def test_a_key_ring_is_never_made_here(tmp_path: Path) -> None:
     settings = Settings(data_dir=str(tmp_path))
     with (
         pytest.raises(Fault, match="it is made when the server first starts"),
-        offline.documents(tmp_path) as run,
+        offline.documents(settings) as run,
     ):
         run(lambda documents: offline.ring(settings, documents))
     assert not (tmp_path / "root.key").exists()

@@ -131,7 +131,7 @@ def test_secrets_of_clients_are_nowhere_on_the_disk(disk: Disk) -> None:
 
 def test_secrets_of_the_server_are_sealed(disk: Disk) -> None:
     """Ring keys, keys of the KMS, and what receipts, pages and moves are authenticated with."""
-    with offline.documents(disk.data_dir) as run:
+    with offline.documents(Settings(data_dir=str(disk.data_dir))) as run:
         opened = run(lambda documents: _opened(documents, disk.data_dir))
     assert len(opened) >= 5
     assert disk.has(*opened) == set()

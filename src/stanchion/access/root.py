@@ -43,7 +43,7 @@ async def ensure_root_key(
     documents: Documents,
     sealer: Sealer,
     given: RootKey | None,
-    data_dir: Path,
+    data_dir: Path | None,
     *,
     endpoint_url: str,
     now_ms: int,
@@ -61,6 +61,11 @@ async def ensure_root_key(
         return None
     if account is not None and account.root_access_key_ids:
         return None
+    if data_dir is None:
+        raise UnreadableCredentialsError(
+            "there is no root key yet, and no data directory to write one to: give one with "
+            "STANCHION_ROOT_ACCESS_KEY_ID and STANCHION_ROOT_SECRET_ACCESS_KEY"
+        )
     path = data_dir / FILE_NAME
     try:
         if path.exists():

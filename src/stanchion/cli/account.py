@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
@@ -129,6 +128,7 @@ def root_key(config: str | None, account_id: str, as_json: bool, **flags: Any) -
         found.do(lambda: check_account(found.iam, account_id))
         key = _set_root_key(found, account_id)
     show_key(account_id, "", key.access_key_id, key.secret, as_json=as_json)
-    stale = Path(configuration(config, flags).settings.data_dir, FILE_NAME)
-    if account_id == ROOT_ACCOUNT_ID and stale.exists():
+    data_dir = configuration(config, flags).settings.data_path
+    stale = data_dir and data_dir / FILE_NAME
+    if account_id == ROOT_ACCOUNT_ID and stale and stale.exists():
         click.echo(f"{stale} holds an earlier key, which does not work any more.", err=True)

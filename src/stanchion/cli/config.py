@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from stanchion.cli.settings import SERVING, configuration, with_options
+from stanchion.config import without_password
 
 
 @click.group()
@@ -20,12 +21,15 @@ def show(config: str | None, **flags: Any) -> None:
     """Print every setting and where its value comes from.
 
     Takes the flags of `stanchion serve`. What it prints can be used as a configuration file.
-    Credentials are not settings and are not shown.
+    Credentials are not settings and are not shown, nor is a password in the URL of a database.
     """
     settings, sources, _ = configuration(config, flags)
     lines = {
         name: f"{name} = {json.dumps(value, ensure_ascii=False)}"
-        for name, value in msgspec.structs.asdict(settings).items()
+        for name, value in {
+            **msgspec.structs.asdict(settings),
+            "store": without_password(settings.store),
+        }.items()
     }
     width = max(map(len, lines.values()))
     for name, line in lines.items():

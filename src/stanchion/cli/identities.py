@@ -112,9 +112,7 @@ def identities(
     With `seals`, the root of trust is needed, as for the server.
     """
     settings = configuration(config, dict(flags)).settings
-    if not settings.data_dir:
-        raise Fault("no data directory: say where the state is with --data-dir DIR")
-    with offline.documents(Path(settings.data_dir)) as run:
+    with offline.documents(settings) as run:
         yield Identities(run, run(partial(_iam, settings, seals)))
 
 

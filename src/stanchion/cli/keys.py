@@ -7,7 +7,6 @@ ever printed or taken as a flag.
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -83,7 +82,7 @@ def rotate(
 
     async def work(documents: Documents) -> Root:
         kind = (await ring_record(documents)).root_kind
-        place = (settings, Path(settings.data_dir), os.environ)
+        place = (settings, settings.data_path, os.environ)
         old = root_of_kind(kind, *place)
         new = next_root_of_kind(to or kind, *place, new_file)
         return await rotate_ring(documents, old, new, SystemClock(), os.urandom)
@@ -96,17 +95,14 @@ def rotate(
 
 
 def _settings(config: str | None, flags: dict[str, Any]) -> Settings:
-    settings = configuration(config, flags).settings
-    if not settings.data_dir:
-        raise Fault("no data directory: say where the state is with --data-dir DIR")
-    return settings
+    return configuration(config, flags).settings
 
 
 def _over_documents(settings: Settings, work: Callable[[Documents], Awaitable[Answer]]) -> Answer:
     from stanchion.cli import offline
 
     try:
-        with offline.documents(Path(settings.data_dir)) as run:
+        with offline.documents(settings) as run:
             return run(work)
     except (RootUnusable, StoreError, StoreUnusable) as error:
         raise Fault(str(error)) from None

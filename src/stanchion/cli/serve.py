@@ -18,11 +18,14 @@ def serve(config: str | None, **flags: Any) -> None:
     STANCHION_ROOT_ACCESS_KEY_ID and STANCHION_ROOT_SECRET_ACCESS_KEY name one. SIGTERM finishes
     what is under way and ends with exit code 0.
 
+    With --store postgresql://…, any number of servers share a database, and need the same root of
+    trust: --root-key-file, a passphrase, or a PKCS#11 token.
+
     Every setting can also be given as STANCHION_<NAME> or in a file; `stanchion config show`
     lists them all.
     """
     settings, _, root_key = configuration(config, flags)
-    if not settings.data_dir:
+    if not settings.has_place:
         raise Fault("no data directory: say where state is to live with --data-dir DIR")
 
     from stanchion import server

@@ -54,11 +54,14 @@ class RootSettings(Protocol):
 
 def root_of(
     settings: RootSettings,
-    data_dir: Path,
+    data_dir: Path | None,
     environment: Mapping[str, str],
     entropy: Entropy = os.urandom,
 ) -> RootSource:
-    """The root that is configured. Raises `RootUnusable`, also when more than one is."""
+    """The root that is configured. Raises `RootUnusable`, also when more than one is.
+
+    Without a `data_dir` there is no place for a key file but the one that the settings name.
+    """
     has_passphrase = settings.root_passphrase_fd != NO_FILE or PASSPHRASE_VARIABLE in environment
     chosen = [
         kind
@@ -78,7 +81,7 @@ def root_of(
 def root_of_kind(
     kind: str,
     settings: RootSettings,
-    data_dir: Path,
+    data_dir: Path | None,
     environment: Mapping[str, str],
     entropy: Entropy = os.urandom,
 ) -> RootSource:
@@ -88,14 +91,20 @@ def root_of_kind(
         return PassphraseSource(passphrase, entropy)
     if kind == "pkcs11":
         return _pkcs11(settings, environment, entropy)
-    path = Path(settings.root_key_file) if settings.root_key_file else data_dir / FILE_NAME
-    return FileSource(path, entropy)
+    if settings.root_key_file:
+        return FileSource(Path(settings.root_key_file), entropy)
+    if data_dir is None:
+        raise RootUnusable(
+            "no root of trust: name a key file that all servers have with --root-key-file, or give "
+            "them a passphrase or a PKCS#11 token"
+        )
+    return FileSource(data_dir / FILE_NAME, entropy)
 
 
 def next_root_of_kind(
     kind: str,
     settings: RootSettings,
-    data_dir: Path,
+    data_dir: Path | None,
     environment: Mapping[str, str],
     new_passphrase_fd: int = NO_FILE,
     entropy: Entropy = os.urandom,
