@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stanchion.config import TYPES, ConfigError, Settings, configure
+from stanchion.config import TYPES, ConfigError, Settings, configure, without_password
 
 
 def write(tmp_path: Path, text: str) -> str:
@@ -91,8 +91,8 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_store_that_is_not_there() -> None:
-    assert refused({"store": "postgresql://x"}, {}) == (
-        "store: 'postgresql://x' is not available; the one store is 'sqlite'"
+    assert refused({"store": "mysql://me:secret@x"}, {}) == (
+        "store: 'mysql://me:***@x' is neither 'sqlite' nor postgresql://…"
     )
 
 
@@ -139,3 +139,19 @@ def test_half_a_root_key(access_key_id: str, secret: str) -> None:
     )
     assert "both are needed" in message
     assert "hidden" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite", "sqlite"),
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me:s@cr:t@a,b/db?x=1", "postgresql://me:***@a,b/db?x=1"),
+        ("postgresql://h/db?x=1&password=secret&y=2", "postgresql://h/db?x=1&password=***&y=2"),
+        ("postgresql://h/db?sslpassword=secret", "postgresql://h/db?sslpassword=***"),
+    ],
+)
+def test_passwords_are_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown
