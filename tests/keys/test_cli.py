@@ -1,48 +1,23 @@
-"""`stanchion keys`, over documents in memory."""
+"""`stanchion keys`, over a data directory."""
 
-import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from msgspec import Struct
 
-import stanchion.cli
 from stanchion.cli import keys as verb
+from stanchion.cli import offline
+from stanchion.config import Settings
 from stanchion.keys.choice import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE, root_of
 from stanchion.keys.key_file import FileSource
 from stanchion.keys.ring import open_ring
-from stanchion.store.documents import Documents
+from stanchion.store.sqlite import SqliteStore
 from tests.keys.conftest import TurnedClock, entropy_of
 
 
-class Settings(Struct):
-    """What of the settings these verbs look at."""
-
-    data_dir: str
-    root_key_file: str = ""
-    root_passphrase_fd: int = -1
-    root_pkcs11_module: str = ""
-    root_pkcs11_token: str = ""
-    root_pkcs11_key: str = ""
-
-
 @pytest.fixture
-def data_dir(documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    @contextmanager
-    def over(directory: Path) -> Iterator[Callable[[Any], Any]]:
-        assert directory == tmp_path
-        yield lambda work: asyncio.run(work(documents))
-
-    def configured(config: str | None, flags: dict[str, Any]) -> SimpleNamespace:
-        return SimpleNamespace(settings=Settings(flags["data_dir"] or ""))
-
-    monkeypatch.setattr(stanchion.cli, "offline", SimpleNamespace(documents=over), raising=False)
-    monkeypatch.setattr(verb, "configuration", configured)
+def data_dir(tmp_path: Path) -> Path:
+    SqliteStore.open(tmp_path, reserve_bytes=0).close()
     return tmp_path
 
 
@@ -50,13 +25,15 @@ def run(*arguments: str, **environment: str) -> Result:
     return CliRunner().invoke(verb.keys, list(arguments), env=environment)
 
 
-def started(documents: Documents, data_dir: Path, environment: dict[str, str]) -> None:
-    source = root_of(Settings(str(data_dir)), data_dir, environment)
-    asyncio.run(open_ring(documents, source, TurnedClock(), entropy_of(1)))
+def started(data_dir: Path, environment: dict[str, str]) -> None:
+    settings = Settings(data_dir=str(data_dir))
+    source = root_of(settings, data_dir, environment)
+    with offline.documents(settings) as run:
+        run(lambda found: open_ring(found, source, TurnedClock(), entropy_of(1)))
 
 
-def test_status_shows_what_there_is_and_no_key(documents: Documents, data_dir: Path) -> None:
-    started(documents, data_dir, {})
+def test_status_shows_what_there_is_and_no_key(data_dir: Path) -> None:
+    started(data_dir, {})
     result = run("status", "--data-dir", str(data_dir))
     assert result.exit_code == 0
     first, second = result.output.splitlines()
@@ -67,8 +44,8 @@ def test_status_shows_what_there_is_and_no_key(documents: Documents, data_dir: P
     assert (data_dir / "root.key").read_text().strip() not in result.output
 
 
-def test_rotate_the_key_file(documents: Documents, data_dir: Path) -> None:
-    started(documents, data_dir, {})
+def test_rotate_the_key_file(data_dir: Path) -> None:
+    started(data_dir, {})
     before = (data_dir / "root.key").read_text()
     result = run("rotate", "--data-dir", str(data_dir))
     assert result.exit_code == 0, result.output
@@ -82,20 +59,18 @@ def test_rotate_the_key_file(documents: Documents, data_dir: Path) -> None:
     assert status.endswith(" 0 days old, active\n")
 
 
-def test_rotate_from_a_file_to_a_passphrase_and_to_another(
-    documents: Documents, data_dir: Path
-) -> None:
-    started(documents, data_dir, {})
+def test_rotate_from_a_file_to_a_passphrase_and_to_another(data_dir: Path) -> None:
+    started(data_dir, {})
     place = ("rotate", "--data-dir", str(data_dir))
     first = run(*place, "--to", "passphrase", **{NEW_PASSPHRASE_VARIABLE: "correct horse battery"})
     assert first.exit_code == 0, first.output
     assert "with the new passphrase from now on" in first.output
     assert "correct horse" not in first.output
-    started(documents, data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
+    started(data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
     old = {PASSPHRASE_VARIABLE: "correct horse battery"}
     second = run(*place, **old, **{NEW_PASSPHRASE_VARIABLE: "another passphrase"})
     assert second.exit_code == 0, second.output
-    started(documents, data_dir, {PASSPHRASE_VARIABLE: "another passphrase"})
+    started(data_dir, {PASSPHRASE_VARIABLE: "another passphrase"})
 
 
 @pytest.mark.parametrize(
@@ -114,8 +89,8 @@ def test_mistakes_are_one_line(data_dir: Path, arguments: tuple[str, ...], messa
     assert result.output.count("\n") == 1
 
 
-def test_a_wrong_passphrase_is_one_line(documents: Documents, data_dir: Path) -> None:
-    started(documents, data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
+def test_a_wrong_passphrase_is_one_line(data_dir: Path) -> None:
+    started(data_dir, {PASSPHRASE_VARIABLE: "correct horse battery"})
     result = run(
         *("rotate", "--data-dir", str(data_dir)),
         **{PASSPHRASE_VARIABLE: "wrong horse battery", NEW_PASSPHRASE_VARIABLE: "x" * 12},
