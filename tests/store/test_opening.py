@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from stanchion.store.contract import GetQueue, Send, StoreError, StoreUnusable
+from stanchion.store.contract import GetQueue, QueueName, Send, StoreError, StoreUnusable
 from stanchion.store.records import Change, EditRecords, GetRecords, RecordKey
 from stanchion.store.sqlite import SqliteStore, database
 from tests.store.conftest import RESERVE_BYTES
-from tests.store.driver import START_MS, Driver
+from tests.store.driver import RETENTION_MS, START_MS, Driver
 
 
 def opened(directory: Path) -> SqliteStore:
@@ -175,19 +175,24 @@ def test_messages_of_an_earlier_schema_are_delivered(
         scripts = database._migrations()[:2]
         earlier.setattr(database, "_migrations", lambda: scripts)
         store = opened(tmp_path)
-        queue = Driver(store).create()
         store._connection.executescript(
             f"""
+            INSERT INTO backlog (id, queue_id, messages) VALUES (1, 1, 1);
+            INSERT INTO queue (account_id, region, name, version, attributes, tags, retention_ms,
+                               is_fifo, delay_ms, receive_count_max, backlog, created_at_ms,
+                               modified_at_ms)
+            VALUES ('1', 'eu-west-1', 'q', 1, '{{}}', '{{}}', {RETENTION_MS}, 0, 0, 0, 1, 1, 1);
             INSERT INTO message (backlog, sequence, visible_at_ms)
             SELECT backlog, 1, {START_MS} FROM queue;
             INSERT INTO message_body (sequence, sent_at_ms, message_id, body_md5, sender_id,
                                       attributes, body)
             VALUES (1, {START_MS}, 'id-1', 'md5', 'sender', x'02', x'61');
-            UPDATE backlog SET messages = 1;
             """
         )
         store.close()
     again = Driver(opened(tmp_path))
+    queue = again.run(GetQueue(QueueName("1", "eu-west-1", "q")))
+    assert queue is not None
     (found,) = again.claim(queue.id).messages
     assert (found.message_id, found.sender_id, found.body) == ("id-1", "sender", b"a")
     assert (found.attributes, found.sealed_as) == (b"\x02", None)

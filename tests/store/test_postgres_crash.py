@@ -16,7 +16,7 @@ from stanchion.store.contract import (
     OutcomeUnknown,
     QueueCreated,
     Send,
-    StoreError,
+    StoreUnreachable,
 )
 from stanchion.store.postgres.batcher import PostgresBatcher
 from stanchion.store.postgres.engine import PostgresStore
@@ -114,16 +114,12 @@ async def _judge(load: Load) -> None:
     assert len(set(load.sent) - set(load.received)) <= counts.in_flight
 
 
-def test_while_the_database_is_gone_commands_fail_in_time(
-    server: PostgresServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("stanchion.store.postgres.engine._RETRIED_FOR_S", 0.2)
-
+def test_while_the_database_is_gone_commands_fail_in_time(server: PostgresServer) -> None:
     async def run() -> None:
-        store = await PostgresStore.open(server.url)
+        store = await PostgresStore.open(server.url, retried_for_s=0.2)
         batcher = PostgresBatcher(store, QueueSignals(store.clock))
         server.crash()
-        with pytest.raises(StoreError, match="ConnectionLost"):
+        with pytest.raises(StoreUnreachable):
             await batcher.run(CountMessages(1))
         await batcher.close()
         await store.close()

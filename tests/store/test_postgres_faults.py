@@ -1,7 +1,10 @@
 """What the PostgreSQL store does when the database refuses, disappears, or does not say."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -18,7 +21,7 @@ from stanchion.store.contract import (
 )
 from stanchion.store.postgres import database
 from stanchion.store.postgres.engine import PostgresStore
-from tests.postgres import SCHEMA, BlockingPostgresStore, shared_database
+from tests.postgres import SCHEMA, BlockingPostgresStore, server, shared_database
 from tests.store.driver import Driver, claim, message
 
 FAULT = "fault"
@@ -78,17 +81,45 @@ def test_a_connection_lost_before_the_commit_is_replaced(driver: Driver) -> None
         f"IF nextval('{FAULT}s') <= 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF",
         at_commit=False,
     )
-    assert driver.send(queue.id, "a") is True
+    sent, _ = driver.flush(Send(queue.id, (message("a"),)), CountMessages(queue.id)).answers
+    assert sent is True
     assert driver.bodies(queue.id) == ["a"]
+
+
+def test_a_statement_that_is_a_transaction_of_its_own_is_not_repeated(driver: Driver) -> None:
+    """It may have been committed before the connection was lost: nobody can tell."""
+    queue = driver.create()
+    break_sends("PERFORM pg_terminate_backend(pg_backend_pid())", at_commit=False)
+    (answer,) = driver.flush(Send(queue.id, (message(),))).answers
+    assert isinstance(answer, OutcomeUnknown)
+    mend()
+    assert driver.send(queue.id, "again") is True
 
 
 def test_connections_that_were_lost_while_idle_are_replaced(driver: Driver) -> None:
     queue = driver.create()
     driver.query(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
         " WHERE application_name = 'stanchion' AND pid != pg_backend_pid()"
     )
     assert driver.send(queue.id, "a") is True
+
+
+def test_connections_to_what_has_become_a_standby_are_given_up(driver: Driver) -> None:
+    """All of them: a demoted server goes on to answer, and would never take a write again."""
+    queue = driver.create()
+    before = _sessions(driver)
+    break_sends(raised("25006", 1), at_commit=False)
+    assert driver.send(queue.id, "a") is True
+    assert not before & _sessions(driver)
+
+
+def _sessions(driver: Driver) -> set[int]:
+    rows = driver.query(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name = 'stanchion' AND pid != pg_backend_pid()"
+    )
+    return {pid for (pid,) in rows}
 
 
 def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(driver: Driver) -> None:
@@ -133,6 +164,122 @@ def test_an_error_of_one_command_is_its_own(driver: Driver) -> None:
     assert driver.bodies(queue.id) == ["b"]
 
 
+# --- Hosts that say nothing ---------------------------------------------------------------------
+
+
+class Relay:
+    """Stands between a store and the database, and can forget the connections that it has."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed = 0
+        self._silent = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def url(self) -> AsyncIterator[str]:
+        listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        yield f"postgresql://stanchion@127.0.0.1:{port}/postgres"
+        listening.close()
+
+    def go_silent(self) -> None:
+        """For every connection there is; those that come after work."""
+        self._silent.set()
+        self._silent = asyncio.Event()
+
+    async def _serve(self, up: asyncio.StreamReader, down: asyncio.StreamWriter) -> None:
+        self.opened += 1
+        silent = self._silent
+        path = f"{server().directory}/.s.PGSQL.5432"
+        from_server, to_server = await asyncio.open_unix_connection(path)
+        copying = [
+            asyncio.create_task(self._copy(up, to_server, silent)),
+            asyncio.create_task(self._copy(from_server, down, silent)),
+        ]
+        await asyncio.wait(copying, return_when=asyncio.FIRST_COMPLETED)
+        self.closed += 1
+        for task in copying:
+            task.cancel()
+        for writer in (down, to_server):
+            writer.close()
+
+    async def _copy(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, silent: asyncio.Event
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65536):
+                if not silent.is_set():
+                    to.write(data)
+
+
+def test_connections_that_go_silent_are_given_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first costs a timeout, and the others would cost one each."""
+    monkeypatch.setattr(database, "_COMMAND_S", 0.5)
+
+    async def run() -> None:
+        relay = Relay()
+        async with relay.url() as url:
+            store = await PostgresStore.open(url, schema=SCHEMA)
+            await asyncio.gather(*(store.execute([CountMessages(1)]) for _ in range(3)))
+            closed = relay.closed
+            relay.go_silent()
+            assert (await store.execute([CountMessages(1)])).answers == [None]
+            while relay.closed < closed + 3:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await store.close()
+            while relay.closed < relay.opened:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_a_silent_host_does_not_keep_the_others_from_their_turn() -> None:
+    async def run(port: int) -> None:
+        hosts = f"127.0.0.1,{server().directory}&port={port},5432"
+        start_s = time.monotonic()
+        url = f"postgresql://stanchion@/postgres?host={hosts}"
+        connection = await database.connect(url, SCHEMA)
+        assert time.monotonic() - start_s < database._CONNECT_S / 2
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        asyncio.run(run(silent.getsockname()[1]))
+
+
+@pytest.mark.parametrize(
+    ("url", "urls"),
+    [
+        ("postgresql://u:p%40@h/db?a=b", ["postgresql://u:p%40@h/db?a=b"]),
+        ("postgresql:///db?host=/a", ["postgresql:///db?host=/a"]),
+        (
+            "postgresql://u:p%40@h:1,[::1]:2/db?a=b",
+            ["postgresql://u:p%40@h:1/db?a=b", "postgresql://u:p%40@[::1]:2/db?a=b"],
+        ),
+        (
+            "postgresql://u@/db?host=/a,h&port=1,2",
+            ["postgresql://u@/db?host=%2Fa&port=1", "postgresql://u@/db?host=h&port=2"],
+        ),
+        (
+            "postgresql://u@/db?host=/a,h&port=1",
+            ["postgresql://u@/db?host=%2Fa&port=1", "postgresql://u@/db?host=h&port=1"],
+        ),
+        (
+            "postgresql://u@/db?host=/a,h",
+            ["postgresql://u@/db?host=%2Fa", "postgresql://u@/db?host=h"],
+        ),
+    ],
+)
+def test_each_host_of_a_url_has_a_url(url: str, urls: list[str]) -> None:
+    assert database.urls_of(url) == urls
+
+
+def test_what_a_server_says_counts_more_than_one_that_cannot_be_reached() -> None:
+    directory = server().directory
+    url = f"postgresql://stanchion@/nothing?host=/nonexistent,{directory}"
+    assert 'database "nothing" does not exist' in refusal(url)
+
+
 # --- Opening ------------------------------------------------------------------------------------
 
 
@@ -152,6 +299,20 @@ def refusal(url: str, schema: str = SCHEMA) -> str:
 )
 def test_a_database_that_is_not_there_is_refused_in_one_line(url: str) -> None:
     assert "\n" not in refusal(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:sec/ret@h/db",
+        "postgresql://u:sec?ret@h/db",
+        "postgresql://u:sec#ret@h,g/db",
+        "postgresql://u:sec[ret@h/db",
+        "postgresql://u:sec\u2100ret@h/db",
+    ],
+)
+def test_a_password_that_makes_a_url_unreadable_is_not_shown(url: str) -> None:
+    assert refusal(url).endswith("special characters in a password are written as %XX")
 
 
 def test_a_database_that_does_not_exist_is_named() -> None:

@@ -206,6 +206,28 @@ def test_a_node_that_is_alone_tells_nobody() -> None:
     asyncio.run(run())
 
 
+def test_news_that_come_fast_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is told at once; commits with notifications wait for each other."""
+    monkeypatch.setattr(wakeups, "_GATHERED_FOR_S", 0.3)
+
+    async def work(a: Node, b: Node) -> None:
+        told: list[list[Wake]] = []
+        monkeypatch.setattr(b.signals, "notify", lambda wakes: told.append(list(wakes)))
+        await acquainted(a, b)
+        start_s = asyncio.get_running_loop().time()
+        a.wakeups.announce([Wake(1, 0, 1)])
+        await until(lambda: len(told) == 1)
+        assert asyncio.get_running_loop().time() - start_s < 0.3
+        for _ in range(5):
+            a.wakeups.announce([Wake(1, 0, 1)])
+            await asyncio.sleep(0)
+        await until(lambda: len(told) == 2)
+        assert asyncio.get_running_loop().time() - start_s >= 0.3
+        assert [[wake.messages for wake in wakes] for wakes in told] == [[1], [5]]
+
+    on_two_nodes(work)
+
+
 def test_a_node_works_while_the_listener_cannot_connect() -> None:
     async def run() -> None:
         signals = QueueSignals(DatabaseClock())

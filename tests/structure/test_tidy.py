@@ -21,10 +21,10 @@ LONG_FILES = {
 LONG_FUNCTIONS: set[str] = set()
 PRINTING_FOLDERS = ("cli",)
 # These wait for sockets and for processes of their own.
-SLEEPING_TESTS = ("cli", "clients", "crash", "examples", "http", "loadgen")
+SLEEPING_TESTS = ("cli", "clients", "crash", "examples", "http", "loadgen", "nodes", "shards")
 
 # These sleep on a loop whose time is made up, and passes at once.
-VIRTUAL_TIME_TESTS = {"tests/store/test_signals.py"}
+VIRTUAL_TIME_TESTS = {"tests/store/test_postgres_batcher.py", "tests/store/test_signals.py"}
 
 
 def test_functions_are_short() -> None:

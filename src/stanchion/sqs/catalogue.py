@@ -1,11 +1,13 @@
 """The queues that this process knows, so that a message does not need to look its queue up.
 
-A bounded cache over the store: what is not in it is read, what is deleted is forgotten, and an
-older version never replaces a newer one. Called by every action, from the event loop only. It knows
-queues of every account; that the caller may use one has been decided before.
+A bounded cache over the store: what is not in it is read, what is deleted or was changed by another
+process is forgotten, and an older version never replaces a newer one. Called by every action, and
+by the server for what others change; from the event loop only. It knows queues of every account;
+that the caller may use one has been decided before.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -16,6 +18,7 @@ from stanchion.sqs import limits, policy_document
 from stanchion.sqs.attributes import effective, effective_int, is_fifo
 from stanchion.sqs.encryption import Encryption, encryption_of
 from stanchion.sqs.urls import QueueReference, queue_arn, read_queue_url
+from stanchion.store.changes import ListQueueChanges
 from stanchion.store.contract import GetQueue, QueueName, QueueRecord, StoreClient
 
 
@@ -83,7 +86,10 @@ class Catalogue:
         self._queues_max = queues_max
         self._queues: OrderedDict[tuple[str, str, str], Queue] = OrderedDict()
         self._references: dict[str, QueueReference] = {}
-        self._forgotten = 0
+        self.edition = 0
+        """Another one when something was forgotten: what was read before is not kept."""
+        self._reached = 0
+        self._followed_at_ms = 0
 
     async def resolve(self, call: Call, queue_url: str | None) -> Queue:
         """The queue that a request's QueueUrl names, from the cache or else from the store.
@@ -131,18 +137,21 @@ class Catalogue:
 
     async def read(self, name: QueueName) -> Queue:
         """The queue as the store has it now. Raises `QueueDoesNotExist`."""
-        forgotten = self._forgotten
+        edition = self.edition
         record = await self._store.run(GetQueue(name))
         if record is None:
             self._queues.pop(name, None)
             raise does_not_exist()
-        if forgotten != self._forgotten:
-            # A queue was deleted meanwhile, perhaps this one: what was read is not kept.
-            return view_of(record)
-        return self.put(record)
+        return self.put(record, edition)
 
-    def put(self, record: QueueRecord) -> Queue:
-        """Take in what the store answered, unless something newer is known. Answer: the newer."""
+    def put(self, record: QueueRecord, edition: int) -> Queue:
+        """Take in what the store answered, unless something newer is known. Answer: the newer.
+
+        `edition` is that of the catalogue before the store was asked.
+        """
+        if edition != self.edition:
+            # A queue was deleted or changed meanwhile, perhaps this one.
+            return view_of(record)
         known = self._queues.get(record.name)
         if known is not None and _is_newer(known.record, record):
             return known
@@ -160,10 +169,42 @@ class Catalogue:
 
     def forget(self, queue: Queue) -> None:
         """The queue is deleted. A later one of the same name stays."""
-        self._forgotten += 1
+        self.edition += 1
         known = self._queues.get(queue.name)
         if known is not None and known.id == queue.id:
             del self._queues[queue.name]
+
+    async def follow(self, now_ms: int) -> Sequence[Queue]:
+        """Forget the queues that were changed since the last time, by whichever process.
+
+        To be called again and again. Answer: those that were known. Raises `StoreError`.
+        """
+        if not 0 <= now_ms - self._followed_at_ms < limits.CHANGES_TOLD_FOR_MS:
+            forgotten = await self._start_over()
+        else:
+            forgotten = await self._catch_up()
+        self._followed_at_ms = now_ms
+        return forgotten
+
+    async def _start_over(self) -> Sequence[Queue]:
+        """What has changed before now is not known, so it may be anything."""
+        self._reached = (await self._store.run(ListQueueChanges(0, 0))).latest
+        forgotten = list(self._queues.values())
+        self._queues.clear()
+        self.edition += 1
+        return forgotten
+
+    async def _catch_up(self) -> Sequence[Queue]:
+        forgotten: list[Queue] = []
+        while True:
+            changes = await self._store.run(ListQueueChanges(self._reached, limits.CHANGES_MAX))
+            self._reached = changes.reached
+            if changes.names:
+                self.edition += 1
+            found = (self._queues.pop(name, None) for name in changes.names)
+            forgotten += [queue for queue in found if queue is not None]
+            if changes.reached >= changes.latest:
+                return forgotten
 
 
 def _is_newer(known: QueueRecord, record: QueueRecord) -> bool:

@@ -48,9 +48,10 @@ async def edit(
         if edited is None:
             return
         edited = await confirm(queue.name, edited)
+        edition = sqs.catalogue.edition
         changed = await sqs.store.run(_update(queue.record, edited))
         if changed is not None:
-            sqs.catalogue.put(changed)
+            sqs.catalogue.put(changed, edition)
             return
         queue = await sqs.catalogue.read(queue.name)
     raise ServiceUnavailable("The queue is being changed by many requests at once. Try again.")

@@ -8,6 +8,10 @@ QUEUE_NAME_CHARS_MAX = 80
 LIST_RESULTS_MAX = 1000
 CACHED_QUEUES_MAX = 10_000
 CACHED_URLS_MAX = 10_000
+CHANGES_MAX = 1_000
+"""Changed queues that are asked for at once."""
+CHANGES_TOLD_FOR_MS = 3_600_000
+"""Less than the day for which the store can tell of a deleted queue."""
 CACHED_URL_CHARS_MAX = 512
 
 # Queue attributes; the values that a send or a receive gives for itself have the same ranges.

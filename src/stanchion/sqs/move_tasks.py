@@ -100,6 +100,11 @@ def _started(outcome: MoveTask | str) -> MoveTask:
             "There is already a task running. Only one active task is allowed for a source queue "
             "arn at a given time."
         )
+    if outcome == "elsewhere":
+        raise UnsupportedOperation(
+            "The destination is a FIFO queue on another shard than the source queue: messages "
+            "cannot be moved there. Receive them and send them."
+        )
     raise OverLimit(f"Only {MOVE_TASKS_MAX} active message move tasks are allowed for an account.")
 
 

@@ -38,6 +38,7 @@ async def create_queue(sqs: Sqs, call: Call, request: CreateQueueRequest) -> Cre
     if "RedrivePolicy" in supplied:
         await check_target(sqs, command.name, command.attributes, supplied["RedrivePolicy"])
     wanted = await with_stored_policy(sqs, command.attributes, supplied)
+    edition = sqs.catalogue.edition
     outcome = await sqs.store.run(structs.replace(command, attributes=wanted))
     if isinstance(outcome, contract.QueueDeletedRecently):
         raise QueueDeletedRecently(
@@ -46,7 +47,7 @@ async def create_queue(sqs: Sqs, call: Call, request: CreateQueueRequest) -> Cre
         )
     if isinstance(outcome, contract.QueueExists):
         _check_same(outcome.record, supplied, wanted)
-    sqs.catalogue.put(outcome.record)
+    sqs.catalogue.put(outcome.record, edition)
     return CreateQueueResult(queue_url=queue_url(call.origin, command.name))
 
 

@@ -415,6 +415,10 @@ class StoreFull(StoreError):
     """There is no space for more messages; receives and deletes may still work."""
 
 
+class StoreUnreachable(StoreError):
+    """The database cannot be reached. Nothing was done."""
+
+
 class OutcomeUnknown(StoreError):
     """The connection was lost while a commit was under way: it may have happened or not."""
 

@@ -32,11 +32,14 @@ class MoveTask(Struct, frozen=True):
     failure: MoveFailure | None
 
 
-class StartMove(Command["MoveTask | Literal['running', 'too_many'] | None"], frozen=True, gc=False):
+class StartMove(
+    Command["MoveTask | Literal['running', 'too_many', 'elsewhere'] | None"], frozen=True, gc=False
+):
     """Start a task; `Upkeep` does the work. Answer: the task; None when the source is gone.
 
     `running` when the source has an active task already, `too_many` when its account has
-    `tasks_max` of them.
+    `tasks_max` of them; `elsewhere` when messages of the source cannot get to the destination,
+    which is a FIFO queue on another shard.
     """
 
     task_id: str

@@ -16,12 +16,21 @@ Called on the event loop's thread only: by ReceiveMessage, and by the batcher af
 import asyncio
 from collections.abc import Iterable
 from types import TracebackType
+from typing import Protocol
 
 from stanchion.clock import Clock
 from stanchion.store.contract import Wake
 
 _PULSE_S = 1.0
 _CLOCK_JUMP_MS = 500
+
+
+class Notified(Protocol):
+    """What a store tells of messages that come into view: `QueueSignals`, or who passes it on."""
+
+    def notify(self, wakes: Iterable[Wake]) -> None: ...
+
+    def watched(self) -> list[int]: ...
 
 
 class QueueSignals:

@@ -17,6 +17,7 @@ from stanchion.store.contract import (
     QueueName,
     QueueRecord,
     QueueRules,
+    UpdateQueue,
 )
 from tests.sqs.harness import ACCOUNT, ORIGIN, REGION, Service, call_of, finish, known
 
@@ -28,6 +29,11 @@ def record(
     queue_id: int = 1, version: int = 1, created_at_ms: int = 0, **attributes: str
 ) -> QueueRecord:
     return QueueRecord(queue_id, NAME, version, attributes, {}, created_at_ms, created_at_ms)
+
+
+def put(catalogue: Catalogue, answered: QueueRecord) -> Queue:
+    """Take in what was answered just now."""
+    return catalogue.put(answered, catalogue.edition)
 
 
 def test_a_view_has_the_defaults() -> None:
@@ -148,38 +154,38 @@ def test_a_bare_name_never_finds_the_queue_of_another_account() -> None:
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
     catalogue = Service().catalogue
-    catalogue.put(record(version=2, DelaySeconds="2"))
-    kept = catalogue.put(record(version=1, DelaySeconds="1"))
+    put(catalogue, record(version=2, DelaySeconds="2"))
+    kept = put(catalogue, record(version=1, DelaySeconds="1"))
     assert kept.delay_ms == 2000
     cached = catalogue.cached(NAME)
     assert cached is not None
     assert cached.delay_ms == 2000
-    assert catalogue.put(record(version=3, DelaySeconds="3")).delay_ms == 3000
+    assert put(catalogue, record(version=3, DelaySeconds="3")).delay_ms == 3000
 
 
 def test_a_later_queue_of_the_same_name_replaces_an_earlier_one_and_not_the_reverse() -> None:
     catalogue = Service().catalogue
-    catalogue.put(record(queue_id=1, version=7, created_at_ms=1000))
-    assert catalogue.put(record(queue_id=2, version=1, created_at_ms=2000)).id == 2
-    assert catalogue.put(record(queue_id=1, version=8, created_at_ms=1000)).id == 2
+    put(catalogue, record(queue_id=1, version=7, created_at_ms=1000))
+    assert put(catalogue, record(queue_id=2, version=1, created_at_ms=2000)).id == 2
+    assert put(catalogue, record(queue_id=1, version=8, created_at_ms=1000)).id == 2
 
 
 def test_the_least_recently_used_queue_goes() -> None:
     catalogue = Catalogue(Service().store, queues_max=2)
     a, b, c = (QueueName(ACCOUNT, REGION, name) for name in "abc")
     for queue_id, name in enumerate((a, b), 1):
-        catalogue.put(QueueRecord(queue_id, name, 1, {}, {}, 0, 0))
+        put(catalogue, QueueRecord(queue_id, name, 1, {}, {}, 0, 0))
     catalogue.cached(a)
-    catalogue.put(QueueRecord(3, c, 1, {}, {}, 0, 0))
+    put(catalogue, QueueRecord(3, c, 1, {}, {}, 0, 0))
     assert [catalogue.cached(name) is not None for name in (a, b, c)] == [True, False, True]
 
 
 def test_what_is_gone_is_forgotten_but_not_its_successor() -> None:
     catalogue = Service().catalogue
-    first = catalogue.put(record(queue_id=1))
+    first = put(catalogue, record(queue_id=1))
     assert catalogue.gone(first).message == DOES_NOT_EXIST
     assert catalogue.cached(NAME) is None
-    catalogue.put(record(queue_id=2))
+    put(catalogue, record(queue_id=2))
     catalogue.forget(first)
     assert catalogue.cached(NAME) is not None
 
@@ -206,6 +212,88 @@ def test_a_read_that_a_delete_overtook_is_not_kept() -> None:
     store.catalogue = Catalogue(store)
     finish(store.catalogue.find(NAME))
     assert store.catalogue.cached(NAME) is None
+
+
+class Elsewhere:
+    """A service, and another process that changes queues of the same store."""
+
+    def __init__(self) -> None:
+        self.service = Service()
+        self.catalogue = self.service.catalogue
+        self.follow()
+
+    def follow(self) -> list[str]:
+        """Names of the queues that were forgotten because of that."""
+        now_ms = self.service.clock.now_ms()
+        return [queue.name.name for queue in finish(self.catalogue.follow(now_ms))]
+
+    def known(self, name: str) -> Queue | None:
+        return self.catalogue.cached((ACCOUNT, REGION, name))
+
+    def create(self, *names: str) -> None:
+        """Queues that this process knows, and has been told of."""
+        for name in names:
+            self.service.create(name)
+        self.follow()
+        for name in names:
+            finish(self.catalogue.find(QueueName(ACCOUNT, REGION, name)))
+
+    def update(self, name: str, **attributes: str) -> None:
+        queue = self.known(name)
+        assert queue is not None
+        update = UpdateQueue(queue.id, queue.record.version, attributes, {}, QueueRules(60_000))
+        assert finish(self.service.store.run(update)) is not None
+
+    def delete(self, name: str) -> None:
+        queue = self.known(name)
+        assert queue is not None
+        assert finish(self.service.store.run(DeleteQueue(queue.id)))
+
+
+def test_what_another_process_has_changed_is_forgotten_and_nothing_else() -> None:
+    elsewhere = Elsewhere()
+    elsewhere.create("changed", "deleted", "as-it-was")
+    elsewhere.update("changed", DelaySeconds="7")
+    elsewhere.delete("deleted")
+    kept = elsewhere.known("as-it-was")
+    assert elsewhere.follow() == ["changed", "deleted"]
+    assert elsewhere.known("as-it-was") is kept
+    found = finish(elsewhere.catalogue.find(QueueName(ACCOUNT, REGION, "changed")))
+    assert found.delay_ms == 7000
+    with pytest.raises(QueueDoesNotExist):
+        finish(elsewhere.catalogue.find(QueueName(ACCOUNT, REGION, "deleted")))
+    assert elsewhere.follow() == []
+
+
+def test_many_changes_are_followed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stanchion.sqs.limits.CHANGES_MAX", 2)
+    elsewhere = Elsewhere()
+    names = [f"queue-{number}" for number in range(5)]
+    elsewhere.create(*names)
+    for name in names:
+        elsewhere.update(name)
+    assert elsewhere.follow() == names
+
+
+def test_an_answer_from_before_a_change_is_not_kept() -> None:
+    elsewhere = Elsewhere()
+    elsewhere.create("q")
+    before = elsewhere.known("q")
+    assert before is not None
+    edition = elsewhere.catalogue.edition
+    elsewhere.update("q", DelaySeconds="7")
+    elsewhere.follow()
+    assert elsewhere.catalogue.put(before.record, edition).stamp == before.stamp
+    assert elsewhere.known("q") is None
+
+
+@pytest.mark.parametrize("seconds", [-10, 3600])
+def test_nothing_is_believed_when_changes_may_have_been_missed(seconds: int) -> None:
+    elsewhere = Elsewhere()
+    elsewhere.create("q")
+    elsewhere.service.clock.advance(seconds)
+    assert elsewhere.follow() == ["q"]
+    assert elsewhere.known("q") is None
 
 
 def test_the_memory_of_urls_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

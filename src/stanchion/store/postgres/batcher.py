@@ -1,9 +1,10 @@
 """Group commit for many flushes at a time: what `Batcher` is for a store in a writer thread.
 
-Commands are put in lanes by what they do, two flushes of a lane run at once, and what arrives while
-they run is executed together in the next. So a slow kind of command does not hold up the others,
-and flushes are large when there is much to do. Answers leave after the commit. Called by the
-actions, on the event loop's thread only.
+Commands are put in lanes by what they do, so that a slow kind does not hold up the others and most
+flushes are one statement. What arrives while a flush of the lane runs is executed together in the
+next: large flushes cost less for each command. A second one sets off beside it only when many
+commands wait, or when it takes long. Answers leave after the commit. Called by the actions, on the
+event loop's thread only.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
+from stanchion.store.changes import ListQueueChanges
 from stanchion.store.contract import (
     ChangeVisibility,
     Claim,
@@ -18,6 +20,8 @@ from stanchion.store.contract import (
     Command,
     Delete,
     Flush,
+    GetQueue,
+    ListQueues,
     Send,
     SendFifo,
     StoreBusy,
@@ -25,25 +29,31 @@ from stanchion.store.contract import (
     Wake,
 )
 from stanchion.store.postgres.engine import PostgresStore
-from stanchion.store.signals import QueueSignals
+from stanchion.store.records import EditRecords, GetRecords, LatestEdit, ListRecords
+from stanchion.store.signals import Notified
 
 Answer = TypeVar("Answer")
 
 _FLUSHES_PER_LANE = 2
+_FLUSHES_BESIDE_MAX = 3
+"""Second ones, of all lanes together: so there is a connection for the first of each lane."""
+_COMMANDS_BESIDE_MIN = 32
+_PATIENCE_S = 0.005
+"""A flush that takes longer waits for the network, a slow disk or locks: no reason to wait too."""
 _FLUSH_COMMANDS_MAX = 128
 _FLUSH_BYTES_MAX = 16 * 1024 * 1024
 _WAITING_COMMANDS_MAX = 50_000
 _WAITING_BYTES_MAX = 64 * 1024 * 1024
 
-_SEND, _CLAIM, _CHANGE, _OTHER = range(4)
-_LANES: dict[type[Command[Any]], int] = {
-    Send: _SEND,
-    SendFifo: _SEND,
-    Claim: _CLAIM,
-    ClaimFifo: _CLAIM,
-    Delete: _CHANGE,
-    ChangeVisibility: _CHANGE,
-}
+_KINDS: tuple[type[Command[Any]], ...] = (
+    *(Send, SendFifo, Claim, ClaimFifo),
+    *(Delete, ChangeVisibility),
+    # Whoever creates or deletes queues may wait for locks; who may do what, and what others have
+    # changed, is told all the same.
+    *(LatestEdit, ListQueueChanges, GetRecords, ListRecords, EditRecords, GetQueue, ListQueues),
+)
+_LANES = {kind: lane for lane, kind in enumerate(_KINDS)}
+_OTHER = len(_KINDS)
 
 
 class _Waiting(NamedTuple):
@@ -53,12 +63,15 @@ class _Waiting(NamedTuple):
 
 
 class _Lane:
-    __slots__ = ("is_scheduled", "running", "waiting")
+    __slots__ = ("is_scheduled", "running", "started_s", "timer", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[_Waiting] = deque()
         self.running = 0
+        self.started_s = 0.0
+        """When the last flush set off."""
         self.is_scheduled = False
+        self.timer: asyncio.TimerHandle | None = None
 
 
 class PostgresBatcher:
@@ -67,7 +80,7 @@ class PostgresBatcher:
     def __init__(
         self,
         store: PostgresStore,
-        signals: QueueSignals,
+        signals: Notified,
         *,
         announce: Callable[[Sequence[Wake]], None] = lambda wakes: None,
     ) -> None:
@@ -75,7 +88,7 @@ class PostgresBatcher:
         self._store = store
         self._signals = signals
         self._announce = announce
-        self._lanes = [_Lane() for _ in range(4)]
+        self._lanes = [_Lane() for _ in range(_OTHER + 1)]
         self._waiting_bytes = 0
         self._flights: set[asyncio.Task[None]] = set()
         self._refusal: StoreError | None = None
@@ -115,11 +128,32 @@ class PostgresBatcher:
 
     def _start(self, lane: _Lane) -> None:
         lane.is_scheduled = False
-        while lane.running < _FLUSHES_PER_LANE and (flush := self._next_flush(lane)):
-            lane.running += 1
-            task = asyncio.get_running_loop().create_task(self._fly(lane, flush))
-            self._flights.add(task)
-            task.add_done_callback(self._flights.discard)
+        loop = asyncio.get_running_loop()
+        while lane.running < _FLUSHES_PER_LANE and lane.waiting:
+            if lane.running and not self._may_start_beside(lane):
+                return
+            if flush := self._next_flush(lane):
+                lane.running += 1
+                lane.started_s = loop.time()
+                task = loop.create_task(self._fly(lane, flush))
+                self._flights.add(task)
+                task.add_done_callback(self._flights.discard)
+
+    def _may_start_beside(self, lane: _Lane) -> bool:
+        """Whether a second flush may set off; if it may later on, there is a timer for that."""
+        if sum(other.running > 1 for other in self._lanes) >= _FLUSHES_BESIDE_MAX:
+            return False
+        loop = asyncio.get_running_loop()
+        in_s = lane.started_s + _PATIENCE_S - loop.time()
+        if len(lane.waiting) >= _COMMANDS_BESIDE_MIN or in_s <= 0:
+            return True
+        if lane.timer is None:
+            lane.timer = loop.call_later(in_s, self._lose_patience, lane)
+        return False
+
+    def _lose_patience(self, lane: _Lane) -> None:
+        lane.timer = None
+        self._start(lane)
 
     def _next_flush(self, lane: _Lane) -> list[_Waiting]:
         flush: list[_Waiting] = []

@@ -17,7 +17,7 @@ _CLAIM_CANDIDATES = statement("claim_candidates")
 _ORDINARY, _EXHAUSTED = fair.ORDINARY_LANE, dead_letters.EXHAUSTED_LANE
 _SWEEPS_MAX = 10
 _SWEEP_MESSAGES_MAX = 1000
-_CLAIM_BYTES_MAX = 16 * 1024 * 1024
+CLAIM_BYTES_MAX = 16 * 1024 * 1024
 
 _RECEIVE_COUNT, _SENT_AT, _BODY, _SOURCE, _NUMBER, _VISIBLE_AT = 1, 3, 9, 10, 12, 13
 
@@ -82,7 +82,7 @@ async def _look(tx: Transaction, looks: Sequence[tuple[int, int, int, int]]) -> 
     columns = zip(*looks, strict=True)
     low_water = tx.resources.low_water
     since_ms = [low_water.of(backlog, lane, tx.now_ms) for backlog, lane, _, _ in looks]
-    for row in await tx.fetch(_CLAIM_CANDIDATES, *columns, tx.now_ms, _CLAIM_BYTES_MAX, since_ms):
+    for row in await tx.fetch(_CLAIM_CANDIDATES, *columns, tx.now_ms, CLAIM_BYTES_MAX, since_ms):
         found[row[_NUMBER] - 1].append(row)
     for (backlog, lane, wanted, _), rows in zip(looks, found, strict=True):
         if wanted:

@@ -36,11 +36,17 @@ class DatabaseClock:
     def observe(self, database_ms: int) -> int:
         """The database had this time not long ago. Answers the queue time for that."""
         now_s = self._monotonic_s()
-        crept_ms = self._queue_ms + (now_s - self._observed_s) * 1000 * _CREEP
-        self._queue_ms = max(database_ms, crept_ms)
+        self._queue_ms = max(database_ms, self._crept_ms(now_s))
         self._observed_s = now_s
         self._follow(self._queue_ms / 1000 - now_s, now_s)
         return int(self._queue_ms)
+
+    def floor_ms(self) -> int:
+        """What `observe` would answer at least."""
+        return int(self._crept_ms(self._monotonic_s()))
+
+    def _crept_ms(self, now_s: float) -> float:
+        return self._queue_ms + (now_s - self._observed_s) * 1000 * _CREEP
 
     def _follow(self, offset_s: float, now_s: float) -> None:
         """Take account of an answer of the database.

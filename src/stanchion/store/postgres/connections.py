@@ -6,6 +6,8 @@ engine only.
 """
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -46,9 +48,24 @@ class Session:
 
         Only errors by which the server ends a transaction leave no doubt.
         """
+        with self._committing():
+            status = await self.connection.execute(_COMMIT, timeout=_COMMIT_MAX_S)
+        if status != "COMMIT":
+            raise RuntimeError(f"the transaction was not committed: {status}")
+
+    async def transact(self, text: str, *parameters: object) -> "list[asyncpg.Record]":
+        """Execute a statement as a transaction of its own; durable on return.
+
+        Raises as `commit` does: when the connection is lost meanwhile, nobody knows.
+        """
+        with self._committing():
+            return await self.connection.fetch(text, *parameters)
+
+    @contextlib.contextmanager
+    def _committing(self) -> Iterator[None]:
         warnings = self._warnings
         try:
-            status = await self.connection.execute(_COMMIT, timeout=_COMMIT_MAX_S)
+            yield
         except asyncpg.PostgresError as error:
             if error.sqlstate is not None and error.sqlstate[:2] in _IN_DOUBT_CLASSES:
                 raise CommitInDoubt(str(error)) from error
@@ -57,8 +74,6 @@ class Session:
             raise CommitInDoubt(f"{type(error).__name__}: {error}") from error
         if self._warnings != warnings:
             raise CommitInDoubt("the server does not vouch for its replication")
-        if status != "COMMIT":
-            raise RuntimeError(f"the transaction was not committed: {status}")
 
     async def roll_back(self) -> bool:
         """Whether the session can be used again."""
@@ -91,6 +106,8 @@ class Connections:
         self._schema = schema
         self._room = asyncio.Semaphore(limit)
         self._free: list[Session] = []
+        self.in_use = 0
+        """How many are taken."""
 
     async def take(self) -> Session:
         """A session for one transaction: give it back afterwards, or drop it.
@@ -98,6 +115,7 @@ class Connections:
         Raises `ConnectionLost`.
         """
         await self._room.acquire()
+        self.in_use += 1
         try:
             while self._free:
                 session = self._free.pop()
@@ -105,7 +123,7 @@ class Connections:
                     return session
             return await self._connect()
         except BaseException:
-            self._room.release()
+            self._leave()
             raise
 
     async def _connect(self) -> Session:
@@ -117,6 +135,10 @@ class Connections:
     def give_back(self, session: Session) -> None:
         """Its transaction is over."""
         self._free.append(session)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.in_use -= 1
         self._room.release()
 
     async def undo(self, session: Session) -> None:
@@ -129,9 +151,18 @@ class Connections:
     def drop(self, session: Session) -> None:
         """Nobody knows what becomes of its transaction."""
         session.terminate()
-        self._room.release()
+        self._leave()
+
+    def lose(self, session: Session) -> None:
+        """It has no server any more, or one that is none: nor may those have one that are idle.
+
+        Found out one by one, each of them would cost a flush.
+        """
+        self.drop(session)
+        while self._free:
+            self._free.pop().terminate()
 
     async def close(self) -> None:
         """Close those that nobody has taken."""
-        while self._free:
-            await self._free.pop().close()
+        free, self._free = self._free, []
+        await asyncio.gather(*(session.close() for session in free))

@@ -6,8 +6,12 @@ hold others up. A schema of a newer Stanchion is refused with one line. Called b
 the listener.
 """
 
+import asyncio
+import socket
+from collections.abc import Coroutine, Sequence
 from importlib.resources import files
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -28,6 +32,8 @@ CONNECT_ERRORS = (
 _CONNECT_S = 5.0
 _COMMAND_S = 15.0
 """When the network swallows what is said: longer than the server lets a statement run."""
+_SILENCE_MAX_MS = 10_000
+_UNREADABLE = "its URL cannot be read: special characters in a password are written as %XX"
 _CACHED_STATEMENTS = 500
 _VERSION_MIN = 15
 _SETTINGS = {
@@ -39,6 +45,8 @@ _SETTINGS = {
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
+    # Workers would read a whole table beside a statement that stops after a few rows.
+    "max_parallel_workers_per_gather": "0",
     # An answer leaves after its commit is on disk, here and on synchronous standbys.
     "synchronous_commit": "on",
     "default_transaction_isolation": "read committed",
@@ -48,11 +56,25 @@ _SETTINGS = {
     "idle_in_transaction_session_timeout": "10000",
 }
 _MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtext($1), 0)"
+_FIND_SCHEMA = "SELECT to_regnamespace($1)::text"
 _SCHEMA_VERSION = "SELECT max(version) FROM schema_version"
+_HAS_MOVED_DIRECTORY = "SELECT to_regclass('moved_directory') IS NOT NULL"
+_MOVED_DIRECTORY = "SELECT status FROM moved_directory"
 
 
 async def connect(url: str, schema: str, **settings: str) -> Connection:
     """A connection to a server that takes writes. Raises `CONNECT_ERRORS`."""
+    settings = {**_SETTINGS, "search_path": _quoted(schema), **settings}
+    try:
+        connection = await _first([_connect(each, settings) for each in urls_of(url)])
+    except ValueError as error:
+        # It names a part of the URL, which may be one of the password.
+        raise ValueError(_UNREADABLE) if type(error) is ValueError else error from None
+    _notice_silence(connection)
+    return connection
+
+
+async def _connect(url: str, settings: dict[str, str]) -> Connection:
     return await asyncpg.connect(
         url,
         timeout=_CONNECT_S,
@@ -61,8 +83,68 @@ async def connect(url: str, schema: str, **settings: str) -> Connection:
         max_cached_statement_lifetime=0,
         max_cacheable_statement_size=0,
         target_session_attrs=SessionAttribute.read_write,
-        server_settings={**_SETTINGS, "search_path": _quoted(schema), **settings},
+        server_settings=settings,
     )
+
+
+async def _first(attempts: Sequence[Coroutine[None, None, Connection]]) -> Connection:
+    """The first that succeeds. In turn, a server that is silent would keep the others from theirs.
+
+    Raises one of `CONNECT_ERRORS`: what a server said, rather than that there is none.
+    """
+    opened: list[Connection] = []
+    errors: list[Exception] = []
+
+    async def attempt(connecting: Coroutine[None, None, Connection]) -> None:
+        try:
+            opened.append(await connecting)
+        except CONNECT_ERRORS as error:
+            errors.append(error)
+
+    tasks = [asyncio.ensure_future(attempt(connecting)) for connecting in attempts]
+    try:
+        for finished in asyncio.as_completed(tasks):
+            await finished
+            if opened:
+                return opened.pop(0)
+        raise next((e for e in errors if isinstance(e, asyncpg.PostgresError)), errors[0])
+    finally:
+        for task in tasks:
+            task.cancel()
+        for connection in opened:
+            connection.terminate()
+
+
+def urls_of(url: str) -> list[str]:
+    """One URL for each host of a `postgresql://…` that may name several."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    if "," in hosts:
+        netlocs = [f"{login}{at}{host}" for host in hosts.split(",")]
+        return [urlunsplit(parts._replace(netloc=netloc)) for netloc in netlocs]
+    query = dict(parse_qsl(parts.query))
+    named = query.get("host", "").split(",")
+    if hosts or len(named) == 1:
+        return [url]
+    ports = query.get("port", "").split(",")
+    if len(ports) == 1:
+        ports *= len(named)
+    return [
+        urlunsplit(parts._replace(query=_query(query, host=host, port=port)))
+        for host, port in zip(named, ports, strict=False)
+    ]
+
+
+def _query(query: dict[str, str], **changes: str) -> str:
+    return urlencode({name: value for name, value in {**query, **changes}.items() if value})
+
+
+def _notice_silence(connection: Connection) -> None:
+    """Have the kernel give up a peer that acknowledges nothing, such as a machine without power."""
+    shown: Any = connection  # asyncpg does not show its socket
+    own = shown._transport.get_extra_info("socket")
+    if own is not None and own.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENCE_MAX_MS)
 
 
 async def migrate(connection: Connection, schema: str) -> None:
@@ -74,7 +156,9 @@ async def migrate(connection: Connection, schema: str) -> None:
     migrations = _migrations()
     async with connection.transaction():
         await connection.execute(_MIGRATION_LOCK, schema)
-        await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+        # Only where there is none: a role that owns nothing but its schema may not make any.
+        if await connection.fetchval(_FIND_SCHEMA, _quoted(schema)) is None:
+            await connection.execute(f"CREATE SCHEMA {_quoted(schema)}")
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY)"
         )
@@ -87,6 +171,31 @@ async def migrate(connection: Connection, schema: str) -> None:
         for number, script in enumerate(migrations[version:], version + 1):
             await connection.execute(script)
             await connection.execute("INSERT INTO schema_version VALUES ($1)", number)
+
+
+async def check_complete(connection: Connection, schema: str) -> None:
+    """Raises `StoreUnusable` for a schema that a data directory is still being moved to.
+
+    Also for one from which it was taken back.
+    """
+    if await has_moved_directory(connection):
+        status = await connection.fetchval(_MOVED_DIRECTORY)
+        if status == "copying":
+            raise StoreUnusable(
+                f"a data directory is still being moved to the PostgreSQL schema {schema}: "
+                "run stanchion migrate again until it says that all is there"
+            )
+        if status == "taken back":
+            raise StoreUnusable(
+                f"what was moved to the PostgreSQL schema {schema} was taken back to its data "
+                "directory: serve that one"
+            )
+
+
+async def has_moved_directory(connection: Connection) -> bool:
+    """Whether the schema's data comes from a data directory, by `stanchion migrate`."""
+    found: bool = await connection.fetchval(_HAS_MOVED_DIRECTORY)
+    return found
 
 
 def _check_server(connection: Connection) -> None:

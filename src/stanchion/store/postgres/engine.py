@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import asyncpg
 
+from stanchion.store.changes import ListQueueChanges
 from stanchion.store.contract import (
     ChangeVisibility,
     Claim,
@@ -33,6 +34,7 @@ from stanchion.store.contract import (
     SendFifo,
     StoreError,
     StoreFull,
+    StoreUnreachable,
     StoreUnusable,
     UpdateQueue,
     Upkeep,
@@ -40,14 +42,17 @@ from stanchion.store.contract import (
 )
 from stanchion.store.moves import CancelMove, ListMoves, StartMove
 from stanchion.store.postgres import (
+    at_once,
     counts,
     database,
     fifo,
     fifo_claims,
     messages,
     moves,
+    parts,
     queues,
     records,
+    transit,
     upkeep,
 )
 from stanchion.store.postgres.clock import DatabaseClock
@@ -85,20 +90,28 @@ _KINDS: tuple[tuple[type[Command[Any]], Run], ...] = (
     (CountMessages, counts.count),
     (GetQueue, queues.get_queues),
     (ListQueues, queues.list_queues),
+    (ListQueueChanges, queues.list_changes),
     (ListDeadLetterSources, queues.list_dead_letter_sources),
     (EditRecords, records.edit),
     (GetRecords, records.get),
     (ListRecords, records.list_records),
     (LatestEdit, records.latest_edit),
+    *parts.KINDS,
+    *transit.KINDS,
 )
 
 _READ_META = statement("read_meta")
 _NEWEST_SENT_AT = statement("newest_sent_at")
 _SCHEMA = "stanchion"
-_CONNECTIONS_MAX = 8
+_CONNECTIONS_MAX = 10
+"""Seven lanes of the batcher, and three that have a second flush under way."""
 _RETRIED_FOR_S = 10.0
+"""Unless `open` is told otherwise."""
 _PAUSE_S = 0.01
 _PAUSE_MAX_S = 0.5
+_BEGIN_AND_COMMIT = 2
+_REACHABLE_FOR_S = 5.0
+"""How long a commit shows that the database can be reached; the server makes two a second."""
 _NO_KEY = bytes(32)
 
 Fault = Literal["conflict", "lost", "full", "other"]
@@ -108,11 +121,19 @@ class PostgresStore:
     """What `Store` is, for an event loop. Made by `open`."""
 
     def __init__(
-        self, connections: Connections, entropy: Callable[[int], bytes], latest_ms: int
+        self,
+        connections: Connections,
+        entropy: Callable[[int], bytes],
+        latest_ms: int,
+        retried_for_s: float = _RETRIED_FOR_S,
     ) -> None:
         self._connections = connections
-        self._resources = Resources(entropy, Provenances(_NO_KEY), {}, {}, LowWater())
+        self._retried_for_s = retried_for_s
+        self._resources = Resources(entropy, Provenances(_NO_KEY), {}, {}, LowWater(), {})
         self.clock = DatabaseClock(latest_ms)
+        self.statements = 0
+        """How many were sent for transactions that were committed, BEGIN and COMMIT included."""
+        self._committed_s = time.monotonic()
 
     @classmethod
     async def open(
@@ -122,9 +143,11 @@ class PostgresStore:
         schema: str = _SCHEMA,
         connections_max: int = _CONNECTIONS_MAX,
         entropy: Callable[[int], bytes] = os.urandom,
+        retried_for_s: float = _RETRIED_FOR_S,
     ) -> "PostgresStore":
         """The store in a schema of the database at `postgresql://…`, made if there is none.
 
+        What loses against others, or finds no connection, is tried again for `retried_for_s`.
         Raises `StoreUnusable`.
         """
         try:
@@ -132,7 +155,7 @@ class PostgresStore:
         except database.CONNECT_ERRORS as error:
             reason = str(error) or type(error).__name__
             raise StoreUnusable(f"the PostgreSQL database cannot be used: {reason}") from error
-        return cls(Connections(url, schema, connections_max), entropy, latest_ms)
+        return cls(Connections(url, schema, connections_max), entropy, latest_ms, retried_for_s)
 
     async def execute(self, commands: Sequence[Command[Any]], now_ms: int | None = None) -> Flush:
         """Run commands in one transaction; durable on return.
@@ -141,7 +164,7 @@ class PostgresStore:
         answers are `StoreError`s.
         """
         loop = asyncio.get_running_loop()
-        give_up_s = loop.time() + _RETRIED_FOR_S
+        give_up_s = loop.time() + self._retried_for_s
         pause_s = _PAUSE_S
         while True:
             try:
@@ -160,22 +183,33 @@ class PostgresStore:
         session = await self._connections.take()
         start_s = time.monotonic()
         try:
-            await session.begin()
-            tx = await self._begin(session, commands, now_ms)
-            answers = await _run(tx, commands)
-            await tx.write_counts()
+            tx = Transaction(session.connection, 0, self._resources)
+            answers = await at_once.run(session, tx, self.clock, commands, now_ms)
+            is_committed = answers is not None
+            if answers is None:
+                await self._begin(session, tx, commands, now_ms)
+                answers = await _run(tx, commands)
+                await tx.write_counts()
+        except CommitInDoubt:
+            self._connections.lose(session)
+            raise
         except Exception as error:
             self._resources.fairness.clear()
-            if session.connection.is_closed():
-                self._connections.drop(session)
-                raise ConnectionLost(str(error)) from error
+            if session.connection.is_closed() or _fault(error) == "lost":
+                self._connections.lose(session)
+                raise ConnectionLost(str(error) or type(error).__name__) from error
             await self._connections.undo(session)
             raise
         except BaseException:
             self._connections.drop(session)
             raise
-        await self._commit(session)
-        if (time.monotonic() - start_s) * 1000 > MARGIN_MS / 2:
+        if is_committed:
+            self._connections.give_back(session)
+        else:
+            await self._commit(session)
+        self.statements += tx.statements + (0 if is_committed else _BEGIN_AND_COMMIT)
+        self._committed_s = time.monotonic()
+        if (self._committed_s - start_s) * 1000 > MARGIN_MS / 2:
             # What took so long may have come into view behind where others look.
             self._resources.low_water.clear()
         return Flush(answers, tx.wakes())
@@ -183,26 +217,34 @@ class PostgresStore:
     async def _commit(self, session: Session) -> None:
         try:
             await session.commit()
+        except CommitInDoubt:
+            self._connections.lose(session)
+            raise
         except BaseException:
             self._connections.drop(session)
             raise
         self._connections.give_back(session)
 
     async def _begin(
-        self, session: Session, commands: Sequence[Command[Any]], now_ms: int | None
-    ) -> Transaction:
-        tx = Transaction(session.connection, 0, self._resources)
+        self,
+        session: Session,
+        tx: Transaction,
+        commands: Sequence[Command[Any]],
+        now_ms: int | None,
+    ) -> None:
+        await session.begin()
         queue_ids = {queue_id for c in commands if (queue_id := getattr(c, "queue_id", None))}
         database_ms = await tx.look_up(queue_ids)
         tx.now_ms = self.clock.observe(database_ms) if now_ms is None else now_ms
-        return tx
 
     async def _recover(
         self, commands: Sequence[Command[Any]], now_ms: int | None, error: Exception
     ) -> Flush:
         fault = _fault(error)
         if fault == "full":
-            failure: StoreError = StoreFull(str(error))
+            failure: StoreError = StoreFull("there is no space left in the database")
+        elif fault == "lost":
+            failure = StoreUnreachable(f"{type(error).__name__}: {error}")
         else:
             failure = StoreError(f"{type(error).__name__}: {error}")
         if len(commands) == 1 or fault in ("conflict", "lost"):
@@ -212,6 +254,15 @@ class PostgresStore:
     def set_move_key(self, key: bytes) -> None:
         """What moves are vouched for with, 64 bytes at most. Before the first command."""
         self._resources = self._resources._replace(provenances=Provenances(key))
+
+    def is_reachable(self) -> bool:
+        """Whether the database has answered in the last few seconds."""
+        return time.monotonic() - self._committed_s < _REACHABLE_FOR_S
+
+    @property
+    def connections_in_use(self) -> int:
+        """How many transactions are under way."""
+        return self._connections.in_use
 
     def latest_ms(self) -> int:
         """Queue time: not earlier than anything that was found when the store was opened."""
@@ -227,6 +278,7 @@ async def _prepare(url: str, schema: str) -> int:
     connection = await database.connect(url, schema)
     try:
         await database.migrate(connection, schema)
+        await database.check_complete(connection, schema)
         latest_ms: int = await connection.fetchval(_READ_META, "latest_ms")
         return max(latest_ms, await connection.fetchval(_NEWEST_SENT_AT) or 0)
     finally:

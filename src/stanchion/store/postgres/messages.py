@@ -89,7 +89,6 @@ def by_queue(
 
 
 async def claim(tx: Transaction, commands: Sequence[Claim]) -> list[Claimed | None]:
-    answers: list[Claimed | None] = [None] * len(commands)
     turns = []
     for queue_id, indexes in sorted(by_queue(commands).items()):
         if place := await tx.place(queue_id):
@@ -103,9 +102,15 @@ async def claim(tx: Transaction, commands: Sequence[Claim]) -> list[Claimed | No
     await candidates.find(tx, turns)
     leases = Leases()
     for turn in turns:
-        await _hand_out(tx, turn, leases)
+        await hand_out(tx, turn, leases)
     await leases.write(tx)
-    await _tell_when_next(tx, turns)
+    await tell_when_next(tx, turns)
+    return answers_of(turns, len(commands))
+
+
+def answers_of(turns: Sequence[candidates.Turn], count: int) -> list[Claimed | None]:
+    """The answers of `count` claims, in order; None for those without a turn."""
+    answers: list[Claimed | None] = [None] * count
     for turn in turns:
         for index, claimed in zip(turn.indexes, turn.answers, strict=True):
             answers[index] = claimed
@@ -151,7 +156,7 @@ class Leases:
             await tx.run(_LEASE_MESSAGES, *zip(*self._rows, strict=True), tx.now_ms)
 
 
-async def _hand_out(tx: Transaction, turn: candidates.Turn, leases: Leases) -> None:
+async def hand_out(tx: Transaction, turn: candidates.Turn, leases: Leases) -> None:
     """Divide a turn's rows among its claims."""
     rows, claims, wanted = turn.rows, turn.claims, turn.wanted
     # Short of candidates although there are more: they are large, and every claim gets a share.
@@ -204,7 +209,7 @@ async def _claimed(
     return Claimed(tuple(messages), tx.now_ms, None, at_capacity)
 
 
-async def _tell_when_next(tx: Transaction, turns: Sequence[candidates.Turn]) -> None:
+async def tell_when_next(tx: Transaction, turns: Sequence[candidates.Turn]) -> None:
     """Tell the claims that came up empty when to come back, now that all leases are written."""
     in_vain = [turn for turn in turns if not all(claimed.messages for claimed in turn.answers)]
     if not in_vain:

@@ -1,5 +1,6 @@
 -- Every statement of the store, by name; those that SQLite's store has too have its names. Lists
--- come in as arrays, so that statements stay the same whatever the number of items.
+-- come in as arrays, so that statements stay the same whatever the number of items. OFFSET 0 keeps
+-- the planner from beginning with that table, whatever it believes about its size.
 
 -- name: read_meta
 SELECT value FROM meta WHERE name = $1;
@@ -65,11 +66,11 @@ LEFT JOIN LATERAL (
                 WHERE d.account_id = q.dead_letter_account_id
                   AND d.region = q.dead_letter_region AND d.name = q.dead_letter_name)
            END AS dead_letter_queue_id,
-           EXISTS (SELECT FROM noisy_tenant AS t WHERE t.backlog = q.backlog)
+           (SELECT lane FROM noisy_tenant WHERE backlog = q.backlog LIMIT 1) IS NOT NULL
                AS has_noisy_tenants
     FROM unnest($1::bigint[]) AS wanted (id)
-    JOIN queue AS q ON q.id = wanted.id
-    JOIN backlog AS b ON b.id = q.backlog) AS q ON true;
+    CROSS JOIN LATERAL (SELECT * FROM queue WHERE id = wanted.id OFFSET 0) AS q
+    CROSS JOIN LATERAL (SELECT * FROM backlog WHERE id = q.backlog OFFSET 0) AS b) AS q ON true;
 
 -- name: queue_name
 SELECT account_id, region, name FROM queue WHERE id = $1;
@@ -95,8 +96,8 @@ SELECT deleted_at_ms FROM deleted_queue WHERE account_id = $1 AND region = $2 AN
 -- name: insert_queue
 INSERT INTO queue (account_id, region, name, version, attributes, tags, retention_ms, is_fifo,
                    delay_ms, dead_letter_account_id, dead_letter_region, dead_letter_name,
-                   receive_count_max, backlog, created_at_ms, modified_at_ms)
-VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13)
+                   receive_count_max, backlog, created_at_ms, modified_at_ms, change)
+VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14)
 RETURNING id;
 
 -- name: insert_backlog
@@ -109,7 +110,7 @@ UPDATE queue SET backlog = $2 WHERE id = $1;
 UPDATE queue
 SET version = version + 1, attributes = $3, tags = $4, retention_ms = $5, is_fifo = $6,
     delay_ms = $7, dead_letter_account_id = $8, dead_letter_region = $9, dead_letter_name = $10,
-    receive_count_max = $11, modified_at_ms = $12
+    receive_count_max = $11, modified_at_ms = $12, change = $13
 WHERE id = $1 AND version = $2
 RETURNING id, account_id, region, name, version, attributes, tags, created_at_ms, modified_at_ms;
 
@@ -125,9 +126,10 @@ UPDATE backlog SET queue_id = NULL, check_at_ms = NULL, doomed_at_ms = $2, drop_
 WHERE id = (SELECT backlog FROM queue WHERE id = $1);
 
 -- name: remember_deleted_queue
-INSERT INTO deleted_queue (account_id, region, name, deleted_at_ms)
-SELECT account_id, region, name, $2 FROM queue WHERE id = $1
-ON CONFLICT (account_id, region, name) DO UPDATE SET deleted_at_ms = excluded.deleted_at_ms;
+INSERT INTO deleted_queue (account_id, region, name, deleted_at_ms, change)
+SELECT account_id, region, name, $2, $3 FROM queue WHERE id = $1
+ON CONFLICT (account_id, region, name)
+DO UPDATE SET deleted_at_ms = excluded.deleted_at_ms, change = excluded.change;
 
 -- name: delete_queue
 DELETE FROM queue WHERE id = $1;
@@ -140,6 +142,15 @@ SELECT purged_at_ms, retention_ms FROM queue WHERE id = $1 FOR UPDATE;
 
 -- name: set_queue_purged_at
 UPDATE queue SET purged_at_ms = $2 WHERE id = $1;
+
+-- name: take_changes
+UPDATE meta SET value = value + $1 WHERE name = 'queue_changes' RETURNING value;
+
+-- name: queue_changes
+SELECT change, account_id, region, name FROM queue WHERE change > $1
+UNION ALL
+SELECT change, account_id, region, name FROM deleted_queue WHERE change > $1
+ORDER BY change LIMIT $2;
 
 
 -- Messages
@@ -218,14 +229,149 @@ WITH gone AS (
 DELETE FROM message_body WHERE sequence = ANY ($2::bigint[]);
 
 -- name: oldest_messages
-SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, length(b.body)
-FROM message AS m JOIN message_body AS b ON b.sequence = m.sequence
-WHERE m.backlog = $1 ORDER BY m.sequence LIMIT $2;
+SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, b.body_bytes
+FROM (SELECT sequence, receive_count, visible_at_ms, group_key FROM message
+      WHERE backlog = $1 ORDER BY sequence LIMIT $2) AS m
+CROSS JOIN LATERAL (SELECT sent_at_ms, length(body) AS body_bytes FROM message_body
+                    WHERE sequence = m.sequence OFFSET 0) AS b
+ORDER BY m.sequence;
 
 -- name: lock_free_messages
 SELECT sequence, receive_count, visible_at_ms, group_key FROM message
 WHERE backlog = $1 AND sequence = ANY ($2::bigint[])
 ORDER BY sequence FOR UPDATE SKIP LOCKED;
+
+
+-- Flushes of one statement, which is their whole transaction. $-parameters that come last: the time
+-- if somebody decides on it, and what it has been already.
+
+-- name: send_at_once
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($8::bigint, greatest(
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $9::bigint)) AS now_ms),
+given AS MATERIALIZED (
+    SELECT sent.*, clock.now_ms + sent.delay_ms AS visible_at_ms,
+           (SELECT backlog FROM queue WHERE id = sent.queue_id) AS backlog
+    FROM clock CROSS JOIN unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[],
+                                 $6::bytea[], $7::bytea[])
+      AS sent (queue_id, delay_ms, message_id, sender_id, trace_header, attributes, body)),
+new AS MATERIALIZED (
+    SELECT nextval('message_sequence') AS sequence, given.* FROM given WHERE backlog IS NOT NULL),
+hot AS (
+    INSERT INTO message (backlog, sequence, visible_at_ms)
+    SELECT backlog, sequence, visible_at_ms FROM new),
+cold AS (
+    INSERT INTO message_body (sequence, sent_at_ms, message_id, sender_id, trace_header,
+                              attributes, body)
+    SELECT sequence, now_ms, message_id, sender_id, trace_header, attributes, body
+    FROM clock CROSS JOIN new),
+counted AS (
+    INSERT INTO tally_change (backlog, received, bucket_s, messages)
+    SELECT backlog, 2, 0, count(*) FROM new GROUP BY backlog
+    UNION ALL
+    SELECT backlog, 0, (visible_at_ms + 999) / 1000, count(*) FROM clock CROSS JOIN new
+    WHERE visible_at_ms > now_ms GROUP BY backlog, (visible_at_ms + 999) / 1000)
+SELECT now_ms, ARRAY(SELECT DISTINCT queue_id FROM given WHERE backlog IS NULL) FROM clock;
+
+-- Does nothing, and says so, where it meets what `claim_candidates` and its callers are for.
+-- The exhausted lane is a parameter so that the index of this backlog is read, not that of all.
+-- name: claim_at_once
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($9::bigint, greatest(
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $10::bigint)) AS now_ms),
+wanted AS MATERIALIZED (
+    SELECT w.*, clock.now_ms, clock.now_ms + w.visibility_ms AS hidden_until_ms,
+           rules.retention_ms, rules.exhausted_at
+    FROM clock
+    CROSS JOIN unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[],
+                      $6::bigint[])
+      WITH ORDINALITY AS w (queue_id, backlog, messages, visibility_ms, since_ms,
+                            exhausted_since_ms, number)
+    LEFT JOIN LATERAL (
+        SELECT q.retention_ms,
+               CASE WHEN q.dead_letter_name IS NOT NULL AND
+                   (SELECT d.id FROM queue AS d
+                    WHERE d.account_id = q.dead_letter_account_id
+                      AND d.region = q.dead_letter_region AND d.name = q.dead_letter_name)
+                   IS NOT NULL
+               THEN q.receive_count_max ELSE 1 << 30 END AS exhausted_at
+        FROM queue AS q
+        WHERE q.id = w.queue_id AND q.backlog = w.backlog
+          AND (SELECT lane FROM noisy_tenant WHERE backlog = w.backlog LIMIT 1) IS NULL
+          AND (SELECT sequence FROM message
+               WHERE backlog = w.backlog AND lane = $8 AND visible_at_ms <= clock.now_ms
+                 AND visible_at_ms >= w.exhausted_since_ms LIMIT 1) IS NULL) AS rules ON true),
+queues AS MATERIALIZED (SELECT bool_and(retention_ms IS NOT NULL) AS are_plain FROM wanted),
+found AS MATERIALIZED (
+    SELECT w.number, w.backlog, w.now_ms, w.hidden_until_ms, w.retention_ms, w.exhausted_at,
+           m.sequence, m.visible_at_ms, m.receive_count, m.first_received_at_ms,
+           m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id,
+           b.group_id, b.trace_header, b.attributes, b.body
+    FROM wanted AS w
+    CROSS JOIN LATERAL (
+        SELECT sequence, visible_at_ms, receive_count, first_received_at_ms, dead_letter_source,
+               provenance
+        FROM message
+        WHERE backlog = w.backlog AND lane = 0
+          AND visible_at_ms >= w.since_ms AND visible_at_ms <= w.now_ms
+        ORDER BY visible_at_ms, sequence
+        LIMIT CASE WHEN (SELECT are_plain FROM queues) THEN w.messages ELSE 0 END
+        FOR UPDATE SKIP LOCKED) AS m
+    JOIN message_body AS b ON b.sequence = m.sequence),
+messages AS MATERIALIZED (
+    SELECT coalesce(sum(octet_length(body)), 0) <= $7
+           AND count(*) FILTER (
+               WHERE sent_at_ms <= now_ms - retention_ms OR group_id IS NOT NULL
+                  OR (receive_count >= exhausted_at AND dead_letter_source IS NULL)) = 0
+           AND (SELECT are_plain FROM queues) AS are_plain
+    FROM found),
+leased AS (
+    UPDATE message AS m
+    SET visible_at_ms = f.hidden_until_ms, receive_count = m.receive_count + 1,
+        first_received_at_ms = coalesce(m.first_received_at_ms, f.now_ms),
+        lane = CASE WHEN m.receive_count + 1 >= f.exhausted_at THEN 1 ELSE 0 END
+    FROM found AS f
+    WHERE (SELECT are_plain FROM messages)
+      AND m.backlog = f.backlog AND m.sequence = f.sequence),
+counted AS (
+    INSERT INTO tally_change (backlog, received, bucket_s, messages)
+    SELECT backlog, 1, (hidden_until_ms + 999) / 1000, count(*) FROM found
+    WHERE (SELECT are_plain FROM messages) AND hidden_until_ms > now_ms
+    GROUP BY backlog, (hidden_until_ms + 999) / 1000)
+SELECT f.sequence, f.receive_count, f.first_received_at_ms, f.sent_at_ms, f.message_id,
+       f.sender_id, f.group_id, f.trace_header, f.attributes, f.body, f.dead_letter_source,
+       f.provenance, f.number, f.visible_at_ms, clock.now_ms, messages.are_plain
+FROM clock CROSS JOIN messages LEFT JOIN found AS f ON messages.are_plain
+ORDER BY f.number, f.visible_at_ms, f.sequence;
+
+-- name: delete_at_once
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($4::bigint, greatest(
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $5::bigint)) AS now_ms),
+wanted AS MATERIALIZED (
+    SELECT w.*, (SELECT backlog FROM queue WHERE id = w.queue_id) AS backlog
+    FROM unnest($1::bigint[], $2::bigint[], $3::integer[])
+      WITH ORDINALITY AS w (queue_id, sequence, receive_count, number)),
+held AS MATERIALIZED (
+    SELECT w.number, m.*, m.receive_count = w.receive_count AS is_current
+    FROM (SELECT * FROM wanted ORDER BY backlog, sequence) AS w
+    CROSS JOIN LATERAL (
+        SELECT backlog, sequence, receive_count, visible_at_ms FROM message
+        WHERE backlog = w.backlog AND sequence = w.sequence FOR UPDATE) AS m),
+hot AS (
+    DELETE FROM message AS m USING held AS h
+    WHERE h.is_current AND m.backlog = h.backlog AND m.sequence = h.sequence),
+cold AS (
+    DELETE FROM message_body AS b USING held AS h WHERE h.is_current AND b.sequence = h.sequence),
+counted AS (
+    INSERT INTO tally_change (backlog, received, bucket_s, messages)
+    SELECT backlog, 2, 0, -count(*) FROM held WHERE is_current GROUP BY backlog
+    UNION ALL
+    SELECT backlog, 1, (visible_at_ms + 999) / 1000, -count(*) FROM clock CROSS JOIN held
+    WHERE is_current AND visible_at_ms > now_ms GROUP BY backlog, (visible_at_ms + 999) / 1000)
+SELECT clock.now_ms, ARRAY(SELECT DISTINCT queue_id FROM wanted WHERE backlog IS NULL),
+       h.number, h.is_current
+FROM clock LEFT JOIN held AS h ON true;
 
 
 -- FIFO queues
@@ -265,8 +411,10 @@ ORDER BY wanted.number;
 SELECT d.queue_id, d.group_id, d.deduplication_id, d.accepted_at_ms, d.message_id, d.sequence
 FROM unnest($1::bigint[], $2::text[], $3::text[])
   AS wanted (queue_id, group_id, deduplication_id)
-JOIN deduplication AS d ON d.queue_id = wanted.queue_id AND d.group_id = wanted.group_id
-                       AND d.deduplication_id = wanted.deduplication_id;
+CROSS JOIN LATERAL (
+    SELECT * FROM deduplication
+    WHERE queue_id = wanted.queue_id AND group_id = wanted.group_id
+      AND deduplication_id = wanted.deduplication_id OFFSET 0) AS d;
 
 -- name: remember_accepted
 INSERT INTO deduplication AS d
@@ -290,7 +438,9 @@ FROM (SELECT DISTINCT hashtextextended(attempt_id, queue_id) AS number
 -- name: leases_of_attempts
 SELECT a.queue_id, a.leases
 FROM unnest($1::bigint[], $2::text[]) AS named (queue_id, attempt_id)
-JOIN receive_attempt AS a ON a.queue_id = named.queue_id AND a.attempt_id = named.attempt_id;
+CROSS JOIN LATERAL (
+    SELECT * FROM receive_attempt
+    WHERE queue_id = named.queue_id AND attempt_id = named.attempt_id OFFSET 0) AS a;
 
 -- name: receive_attempt
 SELECT attempted_at_ms, leases FROM receive_attempt
@@ -361,13 +511,16 @@ FOR UPDATE OF g SKIP LOCKED;
 -- name: try_groups_named
 SELECT g.backlog, g.group_id, g.key
 FROM unnest($1::bigint[], $2::text[]) AS named (backlog, group_id)
-JOIN fifo_group AS g ON g.backlog = named.backlog AND g.group_id = named.group_id
-FOR UPDATE OF g SKIP LOCKED;
+CROSS JOIN LATERAL (
+    SELECT backlog, group_id, key FROM fifo_group
+    WHERE backlog = named.backlog AND group_id = named.group_id FOR UPDATE SKIP LOCKED) AS g;
 
 -- name: groups_named
 SELECT g.backlog, g.group_id
 FROM unnest($1::bigint[], $2::text[]) AS named (backlog, group_id)
-JOIN fifo_group AS g ON g.backlog = named.backlog AND g.group_id = named.group_id;
+CROSS JOIN LATERAL (
+    SELECT backlog, group_id FROM fifo_group
+    WHERE backlog = named.backlog AND group_id = named.group_id OFFSET 0) AS g;
 
 -- name: keys_of_groups
 SELECT key FROM fifo_group WHERE backlog = $1 AND group_id = ANY ($2::text[]);
@@ -385,7 +538,7 @@ SELECT wanted.number, g.key, g.is_returned, g.ready_at_ms, m.receive_count > 0,
                   WHERE backlog = g.backlog AND group_key = g.key ORDER BY sequence LIMIT $3)
               AS firsts) END
 FROM unnest($1::bigint[], $2::bigint[]) AS wanted (number, key)
-JOIN fifo_group AS g ON g.key = wanted.key
+CROSS JOIN LATERAL (SELECT * FROM fifo_group WHERE key = wanted.key OFFSET 0) AS g
 LEFT JOIN LATERAL (
     SELECT receive_count, visible_at_ms FROM message
     WHERE backlog = g.backlog AND group_key = g.key ORDER BY sequence LIMIT 1) AS m ON true;
@@ -696,7 +849,7 @@ WHERE account_id = $1 AND region = $2 AND name = $3 AND status NOT IN ('RUNNING'
 
 -- name: lanes
 WITH RECURSIVE l (lane) AS (
-    SELECT min(lane) FROM message WHERE backlog = $1
+    SELECT min(lane) FROM message WHERE backlog = $1 AND lane >= 0
     UNION ALL
     SELECT (SELECT min(lane) FROM message WHERE backlog = $1 AND lane > l.lane)
     FROM l WHERE l.lane IS NOT NULL)
@@ -761,3 +914,268 @@ DO UPDATE SET version = excluded.version, value = excluded.value;
 
 -- name: delete_record
 DELETE FROM record WHERE kind = $1 AND account_id = $2 AND name = $3;
+
+
+-- Shards: at the home
+
+-- name: shard_identity
+SELECT home_id, number FROM shard_identity;
+
+-- name: insert_shard_identity
+INSERT INTO shard_identity (home_id, number) VALUES ($1, $2);
+
+-- name: shards
+SELECT s.number, s.name, s.state,
+       CASE WHEN s.number > 0 THEN
+           (SELECT count(*) FROM queue_part AS p WHERE p.shard = s.number)
+       ELSE (SELECT count(*) FROM queue)
+            - (SELECT count(DISTINCT queue_id) FROM queue_part)
+            + (SELECT count(*) FROM queue_part AS p WHERE p.shard = 0) END
+FROM shard AS s ORDER BY s.number;
+
+-- name: nodes
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database()
+  AND application_name = left('stanchion wakes ' || current_schema(), 63);
+
+-- name: shard_messages
+SELECT coalesce(sum(counted.messages), 0)::bigint
+FROM (SELECT backlog, messages FROM tally WHERE received = 2
+      UNION ALL SELECT backlog, messages FROM tally_change WHERE received = 2) AS counted
+JOIN backlog AS b ON b.id = counted.backlog WHERE b.queue_id IS NOT NULL;
+
+-- name: insert_shard
+INSERT INTO shard (number, name, state) VALUES ($1, $2, $3);
+
+-- name: set_shard_state
+UPDATE shard SET state = $2 WHERE name = $1 AND state = ANY ($3::text[]);
+
+-- name: remove_shard
+DELETE FROM shard AS s
+WHERE s.name = $1 AND s.state IN ('joining', 'drained')
+  AND NOT EXISTS (SELECT FROM queue_part AS p WHERE p.shard = s.number)
+  AND NOT EXISTS (SELECT FROM dropped_part AS d WHERE d.shard = s.number);
+
+-- name: queue_rules
+SELECT account_id, region, name, version, retention_ms, is_fifo, delay_ms,
+       dead_letter_account_id, dead_letter_region, dead_letter_name, receive_count_max
+FROM queue WHERE id = $1;
+
+-- name: lock_queue
+SELECT id FROM queue WHERE id = $1 FOR NO KEY UPDATE;
+
+-- name: parts
+SELECT id, shard, state, slots, heir FROM queue_part WHERE queue_id = $1 ORDER BY shard;
+
+-- name: next_placement_change
+UPDATE meta SET value = value + 1 WHERE name = 'placements' RETURNING value;
+
+-- name: insert_part
+INSERT INTO queue_part (id, queue_id, shard, state, slots, is_told, change)
+VALUES (CASE WHEN $2::integer = 0 THEN $1 ELSE nextval('queue_id_seq') END,
+        $1::bigint, $2, $3, $4::integer[], $2 = 0, $5)
+ON CONFLICT (queue_id, shard) DO NOTHING;
+
+-- name: untell_parts
+UPDATE queue_part SET is_told = false WHERE queue_id = $1 AND shard > 0;
+
+-- name: note_told
+UPDATE queue_part AS p SET is_told = true FROM queue AS q
+WHERE p.id = $1 AND q.id = p.queue_id AND q.version = $2;
+
+-- name: untold_queues
+SELECT DISTINCT queue_id FROM queue_part WHERE NOT is_told ORDER BY queue_id LIMIT $1;
+
+-- name: purge_parts
+UPDATE queue_part
+SET id = nextval('queue_id_seq'), state = 'open', heir = NULL, is_told = false, change = $2
+WHERE queue_id = $1 AND shard > 0;
+
+-- name: drop_passing_parts
+WITH gone AS (
+    DELETE FROM queue_part
+    WHERE queue_id = $1 AND shard > 0
+      AND state IN ('leaving', 'arriving')
+    RETURNING id, shard)
+INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone;
+
+-- name: drop_parts
+WITH gone AS (DELETE FROM queue_part WHERE queue_id = $1 RETURNING id, shard)
+INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone WHERE shard > 0;
+
+-- name: dropped_parts
+SELECT shard, id FROM dropped_part ORDER BY id LIMIT $1;
+
+-- name: forget_dropped_part
+DELETE FROM dropped_part WHERE id = $1;
+
+-- name: changed_placements
+SELECT queue_id, change FROM queue_part WHERE change > $1 ORDER BY change LIMIT $2;
+
+-- name: parts_of_shard
+SELECT queue_id FROM queue_part WHERE shard = $1 AND state = ANY ($2::text[]) LIMIT $3;
+
+-- name: retire_part
+UPDATE queue_part
+SET id = nextval('queue_id_seq'), state = $3, is_told = true, change = $4, heir = $5
+WHERE queue_id = $1 AND shard = $2 AND state = 'open' AND is_told;
+
+-- name: renew_arriving_part
+UPDATE queue_part SET id = nextval('queue_id_seq'), change = $2
+WHERE queue_id = $1 AND shard > 0 AND state = 'arriving';
+
+-- name: lock_part
+SELECT 1 FROM queue_part WHERE id = $1 FOR UPDATE;
+
+-- name: is_arriving_here
+SELECT 1 FROM queue_part WHERE id = $1 AND shard = 0 AND state = 'arriving' FOR SHARE;
+
+-- name: lease_mover
+UPDATE meta SET value = $1
+WHERE name = 'mover_until_ms' AND (value < $2 OR value = $3) RETURNING value;
+
+-- name: drop_part_of_queue
+WITH gone AS (DELETE FROM queue_part WHERE id = $1 RETURNING id, shard, slots),
+     dropped AS (INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone)
+SELECT slots FROM gone;
+
+-- name: inherit_slots
+UPDATE queue_part SET slots = slots || $2::integer[], state = 'open', change = $3 WHERE id = $1;
+
+
+-- Shards: on each of them
+
+-- name: start_message_sequence
+SELECT setval('message_sequence', $1, false);
+
+-- name: any_queue
+SELECT 1 FROM queue LIMIT 1;
+
+-- name: id_of_name
+SELECT id, home_queue_id FROM queue
+WHERE account_id = $1 AND region = $2 AND name = $3 FOR UPDATE;
+
+-- name: insert_adopted_queue
+INSERT INTO queue (id, account_id, region, name, version, attributes, tags, retention_ms, is_fifo,
+                   delay_ms, dead_letter_account_id, dead_letter_region, dead_letter_name,
+                   receive_count_max, backlog, created_at_ms, modified_at_ms, home_queue_id)
+VALUES ($1, $2, $3, $4, $5, '{}', '{}', $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14);
+
+-- name: update_adopted_queue
+UPDATE queue
+SET version = $2, retention_ms = $3, is_fifo = $4, delay_ms = $5, dead_letter_account_id = $6,
+    dead_letter_region = $7, dead_letter_name = $8, receive_count_max = $9, modified_at_ms = $10
+WHERE id = $1 AND version < $2;
+
+-- name: is_past_part
+SELECT 1 FROM past_part WHERE id = $1;
+
+-- name: insert_past_part
+INSERT INTO past_part (id, dropped_at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+
+-- name: rename_queue
+WITH renamed AS (
+    UPDATE queue SET id = $2 WHERE id = $1 RETURNING backlog)
+UPDATE backlog SET queue_id = $2 WHERE id = (SELECT backlog FROM renamed);
+
+-- name: messages_after
+SELECT 1 FROM queue AS q JOIN message AS m ON m.backlog = q.backlog
+WHERE q.id = $1 AND m.sequence > $2 LIMIT 1;
+
+-- name: take_name
+UPDATE queue SET name = '#' || id WHERE id = $1;
+
+-- name: rename_deduplication
+UPDATE deduplication SET queue_id = $2 WHERE queue_id = $1;
+
+-- name: rename_attempts
+UPDATE receive_attempt SET queue_id = $2 WHERE queue_id = $1;
+
+-- name: messages_in_transit
+SELECT m.sequence, m.lane, m.visible_at_ms, m.receive_count, m.first_received_at_ms,
+       m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id, b.group_id,
+       b.deduplication_id, b.trace_header, b.attributes, b.body
+FROM (SELECT * FROM message
+      WHERE backlog = $1 AND lane = ANY ($2::integer[]) ORDER BY sequence LIMIT $3) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
+ORDER BY m.sequence;
+
+-- name: take_out_of_view
+WITH free AS (
+    SELECT sequence FROM message
+    WHERE backlog = $1 AND lane = $2 AND visible_at_ms <= $3
+    ORDER BY visible_at_ms, sequence LIMIT $4 FOR UPDATE SKIP LOCKED),
+sized AS (
+    SELECT f.sequence, sum(octet_length(b.body)) OVER (ORDER BY f.sequence)
+                       - octet_length(b.body) AS before_bytes
+    FROM free AS f JOIN message_body AS b ON b.sequence = f.sequence)
+UPDATE message AS m SET lane = -1 FROM sized AS s
+WHERE m.backlog = $1 AND m.sequence = s.sequence AND s.before_bytes < $5;
+
+-- name: staged_messages
+SELECT sequence FROM message WHERE backlog = $1 AND lane = -1 ORDER BY sequence;
+
+-- name: bodies_there
+SELECT sequence FROM message_body WHERE sequence = ANY ($1::bigint[]);
+
+-- name: insert_moved_messages
+INSERT INTO message (backlog, sequence, lane, visible_at_ms, receive_count, first_received_at_ms,
+                     dead_letter_source, provenance, group_key)
+SELECT $1, sequence, lane, visible_at_ms, receive_count, first_received_at_ms,
+       dead_letter_source, provenance,
+       (SELECT key FROM fifo_group AS g WHERE g.backlog = $1 AND g.group_id = moved.group_id)
+FROM unnest($2::bigint[], $3::integer[], $4::bigint[], $5::integer[], $6::bigint[], $7::text[],
+            $8::bytea[], $9::text[])
+  AS moved (sequence, lane, visible_at_ms, receive_count, first_received_at_ms,
+            dead_letter_source, provenance, group_id);
+
+-- name: insert_moved_bodies
+INSERT INTO message_body (sequence, sent_at_ms, message_id, sender_id, group_id,
+                          deduplication_id, trace_header, attributes, body)
+SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $7::text[], $8::bytea[], $9::bytea[]);
+
+-- name: mark_moved
+UPDATE message SET lane = -2
+WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -1;
+
+-- name: marked_as_moved
+SELECT sequence FROM message
+WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -2;
+
+-- name: show_staged
+UPDATE message SET lane = 0
+WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -1;
+
+-- name: lock_in_lane
+SELECT sequence, receive_count, visible_at_ms, group_key FROM message
+WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = $3
+ORDER BY sequence FOR UPDATE;
+
+-- name: fifo_part_messages
+SELECT m.sequence, m.lane, m.visible_at_ms, m.receive_count, m.first_received_at_ms,
+       m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id, b.group_id,
+       b.deduplication_id, b.trace_header, b.attributes, b.body
+FROM (SELECT * FROM message WHERE backlog = $1 AND sequence > $2 ORDER BY sequence LIMIT $3) AS m
+JOIN message_body AS b ON b.sequence = m.sequence ORDER BY m.sequence;
+
+-- name: deduplication_of_queue
+SELECT group_id, deduplication_id, accepted_at_ms, message_id, sequence
+FROM deduplication WHERE queue_id = $1 AND accepted_at_ms > $2;
+
+-- name: attempts_of_queue
+SELECT attempt_id, attempted_at_ms, leases FROM receive_attempt
+WHERE queue_id = $1 AND attempted_at_ms > $2;
+
+-- name: insert_deduplication
+INSERT INTO deduplication (queue_id, group_id, deduplication_id, accepted_at_ms, message_id,
+                           sequence)
+SELECT $1, * FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::bigint[])
+ON CONFLICT DO NOTHING;
+
+-- name: insert_attempts
+INSERT INTO receive_attempt (queue_id, attempt_id, attempted_at_ms, leases)
+SELECT $1, * FROM unnest($2::text[], $3::bigint[], $4::text[]) ON CONFLICT DO NOTHING;
+
+-- name: raise_message_sequence
+SELECT setval('message_sequence', $2, false) FROM message_sequence WHERE last_value <= $1;

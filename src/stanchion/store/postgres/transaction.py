@@ -10,7 +10,7 @@ No hot statement locks a queue: a flush that read its place before a purge count
 and `upkeep` keeps a doomed backlog until no such flush is left.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stanchion.store.contract import QueueName, SealedAs, Wake
@@ -34,6 +34,7 @@ NEVER = 1 << 30
 """No receive count gets there."""
 EVERYBODY = 1 << 30
 """So many messages come into view, for all we know: wakes every waiter."""
+_PLACES_MAX = 20_000
 _TOTAL = 2
 """In the tally's column `received`: all messages."""
 
@@ -71,6 +72,8 @@ class Resources(NamedTuple):
     fairness: dict[int, Fairness]
     """By backlog: what is known of its tenants; see `fair`."""
     low_water: LowWater
+    places: dict[int, Place]
+    """By queue id: where the queue was when it was last looked up; see `at_once`."""
 
 
 class InFlightBound:
@@ -86,10 +89,8 @@ class Transaction:
 
     def __init__(self, connection: "Connection[Record]", now_ms: int, resources: Resources) -> None:
         self.connection = connection
-        self.fetch = connection.fetch
-        """Rows of a statement: `await tx.fetch(text, *parameters)`."""
-        self.row = connection.fetchrow
-        """The first row of a statement, or None."""
+        self.statements = 0
+        """How many were executed."""
         self.now_ms = now_ms
         self.resources = resources
         self._places: dict[int, Place | None] = {}
@@ -97,8 +98,19 @@ class Transaction:
         self._tally: dict[tuple[int, int, int], int] = {}
         self._wakes: dict[tuple[int, int], int] = {}
 
+    def fetch(self, text: str, *parameters: object) -> "Awaitable[list[Row]]":
+        """Rows of a statement: `await tx.fetch(text, *parameters)`."""
+        self.statements += 1
+        return self.connection.fetch(text, *parameters)
+
+    def row(self, text: str, *parameters: object) -> "Awaitable[Row | None]":
+        """The first row of a statement, or None."""
+        self.statements += 1
+        return self.connection.fetchrow(text, *parameters)
+
     async def run(self, text: str, *parameters: object) -> int:
         """Execute a statement without rows; answers how many it changed."""
+        self.statements += 1
         status = await self.connection.execute(text, *parameters)
         return int(status.rpartition(" ")[2])
 
@@ -112,9 +124,16 @@ class Transaction:
         self._places.update(dict.fromkeys(ids))
         for row in rows:
             if row[1] is not None:
-                self._places[row[1]] = Place(*row[1:])
+                self._places[row[1]] = place = Place(*row[1:])
+                self._remember(place)
         now_ms: int = rows[0][0]
         return now_ms
+
+    def _remember(self, place: Place) -> None:
+        places = self.resources.places
+        if len(places) >= _PLACES_MAX:
+            places.clear()
+        places[place.queue_id] = place
 
     async def place(self, queue_id: int) -> Place | None:
         """Where the queue's messages are, or None when there is no such queue."""

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import asyncpg
 
@@ -19,7 +20,7 @@ from stanchion.clock import Clock
 from stanchion.store.contract import Wake
 from stanchion.store.postgres import database
 from stanchion.store.postgres.statements import statement
-from stanchion.store.signals import QueueSignals
+from stanchion.store.signals import Notified
 
 _NOTIFY = statement("notify")
 _LISTENERS = statement("listeners")
@@ -27,6 +28,8 @@ _QUEUES_IN_VIEW = statement("queues_in_view")
 
 _GATHERED_FOR_S = 0.005
 _POLL_S = 1.0
+_TURN_MAX_S = 5.0
+"""A connection that takes longer is lost: until there is another, nobody looks."""
 _QUEUES_PER_PAYLOAD = 150
 """A payload has less than 8000 bytes, and a queue takes 50 at most."""
 _QUEUES_MAX = 10_000
@@ -44,7 +47,7 @@ _LOST = (
 class Wakeups:
     """Feeds `QueueSignals` with what other processes do, and tells them what this one does."""
 
-    def __init__(self, url: str, schema: str, signals: QueueSignals, clock: Clock) -> None:
+    def __init__(self, url: str, schema: str, signals: Notified, clock: Clock) -> None:
         self._url = url
         self._schema = schema
         self._signals = signals
@@ -53,7 +56,12 @@ class Wakeups:
         self._me = os.urandom(6).hex()
         self._gathered: dict[int, _News] = {}
         self._is_scheduled = False
+        self._not_before_s = 0.0
         self._has_others = False
+        self.sent = 0
+        """Notifications to other processes."""
+        self.received = 0
+        """Notifications of others."""
         self._connection: database.Connection | None = None
         self._turn = asyncio.Lock()
         """A connection does one thing at a time."""
@@ -61,7 +69,7 @@ class Wakeups:
         self._polling = asyncio.get_running_loop().create_task(self._poll())
 
     def announce(self, wakes: Sequence[Wake]) -> None:
-        """Tell the other processes, in a few milliseconds."""
+        """Tell the other processes: at once, or a few milliseconds after the last time."""
         if not self._has_others:
             return
         now_ms = self._clock.now_ms()
@@ -72,38 +80,48 @@ class Wakeups:
                     return
                 news = self._gathered[queue_id] = _News()
             news.add(visible_at_ms, messages, now_ms)
-        if not self._is_scheduled:
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """What gathers while something is being told still goes next."""
+        if self._gathered and not self._is_scheduled and self._telling is None:
             self._is_scheduled = True
-            asyncio.get_running_loop().call_later(_GATHERED_FOR_S, self._tell)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._not_before_s), self._tell)
 
     def _tell(self) -> None:
-        """Unless it is being told still: then what has gathered goes next."""
         self._is_scheduled = False
-        if self._telling is None and self._gathered:
+        if self._gathered:
             gathered, self._gathered = self._gathered, {}
-            self._telling = asyncio.get_running_loop().create_task(self._send(gathered))
+            loop = asyncio.get_running_loop()
+            self._not_before_s = loop.time() + _GATHERED_FOR_S
+            self._telling = loop.create_task(self._send(gathered))
 
     async def _send(self, gathered: "dict[int, _News]") -> None:
         payloads = list(_payloads(self._me, gathered))
         try:
             async with self._turn:
                 if self._connection is not None:
-                    await self._connection.execute(_NOTIFY, self._name, payloads)
+                    await self._connection.execute(
+                        _NOTIFY, self._name, payloads, timeout=_TURN_MAX_S
+                    )
+                    self.sent += len(payloads)
         except _LOST:
             await self._disconnect()
         finally:
             self._telling = None
-            self._tell()
+            self._schedule()
 
     def _on_notified(self, *notification: object) -> None:
         sender, _, text = str(notification[-1]).partition(" ")
         if sender != self._me:
+            self.received += 1
             self._signals.notify(_parsed(text, self._clock.now_ms()))
 
     async def _poll(self) -> None:
         while True:
             try:
-                if self._connection is None:
+                if self._connection is None or self._connection.is_closed():
                     await self._connect()
                 await self._look()
             except database.CONNECT_ERRORS:
@@ -125,10 +143,12 @@ class Wakeups:
         async with self._turn:
             if self._connection is None:
                 return
-            self._has_others = await self._connection.fetchval(_LISTENERS, self._name) > 1
+            fetch = partial(self._connection.fetch, timeout=_TURN_MAX_S)
+            ((listeners,),) = await fetch(_LISTENERS, self._name)
+            self._has_others = listeners > 1
             if watched := self._signals.watched():
                 now_ms = self._clock.now_ms()
-                rows = await self._connection.fetch(_QUEUES_IN_VIEW, watched, now_ms)
+                rows = await fetch(_QUEUES_IN_VIEW, watched, now_ms)
                 self._signals.notify(Wake(queue_id, now_ms, 1) for (queue_id,) in rows)
 
     async def _disconnect(self) -> None:
@@ -140,6 +160,7 @@ class Wakeups:
         self._polling.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._polling
+        self._gathered.clear()
         if self._telling is not None:
             await self._telling
         await self._disconnect()

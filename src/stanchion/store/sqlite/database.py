@@ -9,7 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from stanchion.store.contract import StoreUnusable
+from stanchion.store.sqlite.statements import statement
 
+_READ_META = statement("read_meta")
+_WRITE_MOVED_TO = statement("write_moved_to")
+_DELETE_MOVED_TO = statement("delete_moved_to")
 _APPLICATION_ID = 0x53746E63  # "Stnc"
 _SQLITE_MIN = (3, 35, 0)
 _CACHED_STATEMENTS = 256
@@ -38,6 +42,7 @@ def open_file(path: Path) -> sqlite3.Connection:
             _check_ours(connection, str(path))
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
             migrate(connection, str(path))
+            _check_not_moved(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -46,8 +51,11 @@ def open_file(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_beside(path: Path) -> sqlite3.Connection:
-    """A further connection to a database that is there, and up to date. Raises `StoreUnusable`."""
+def open_beside(path: Path, *, even_moved: bool = False) -> sqlite3.Connection:
+    """A further connection to a database that is there, and up to date. Raises `StoreUnusable`.
+
+    Also when its data was moved elsewhere, unless `even_moved`.
+    """
     if not path.is_file():
         raise StoreUnusable(f"{path.parent} has no Stanchion data: start a server on it first")
     try:
@@ -60,6 +68,8 @@ def open_beside(path: Path) -> sqlite3.Connection:
                     f"{path} has schema {version} and this Stanchion knows {newest}: "
                     "start this version's server on it, or use the version of the server"
                 )
+            if not even_moved:
+                _check_not_moved(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -99,6 +109,28 @@ def _check_ours(connection: sqlite3.Connection, path: str) -> None:
     is_new = _pragma(connection, "schema_version") == 0
     if application_id != _APPLICATION_ID and not (application_id == 0 and is_new):
         raise StoreUnusable(f"{path} is a database of another application")
+
+
+def _check_not_moved(connection: sqlite3.Connection, path: Path) -> None:
+    if place := moved_to(connection):
+        raise StoreUnusable(
+            f"{path.parent} was moved to {place}: serve it from there, "
+            "or take that back with stanchion migrate --undo"
+        )
+
+
+def moved_to(connection: sqlite3.Connection) -> str | None:
+    """Where the data is now, if it was moved."""
+    row = connection.execute(_READ_META, ("moved_to",)).fetchone()
+    return row[0] if row else None
+
+
+def set_moved_to(connection: sqlite3.Connection, place: str | None) -> None:
+    """Keep servers off the database, or let them onto it again. Within a transaction."""
+    if place is None:
+        connection.execute(_DELETE_MOVED_TO)
+    else:
+        connection.execute(_WRITE_MOVED_TO, (place,))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from stanchion.store.changes import ListQueueChanges
 from stanchion.store.contract import (
     ChangeVisibility,
     Claim,
@@ -51,7 +52,14 @@ from stanchion.store.sqlite import (
 )
 from stanchion.store.sqlite import sequence as sequences
 from stanchion.store.sqlite.checkpoint import Checkpointer
-from stanchion.store.sqlite.files import OwnerLock, Reserve, create, make_directory
+from stanchion.store.sqlite.files import (
+    DATABASE_NAME,
+    LOCK_NAME,
+    OwnerLock,
+    Reserve,
+    create,
+    make_directory,
+)
 from stanchion.store.sqlite.statements import statement
 from stanchion.store.sqlite.transaction import Resources, Transaction
 
@@ -75,6 +83,7 @@ _KINDS: tuple[tuple[type[Command[Any]], Callable[..., Any]], ...] = (
     (CountMessages, counts.count),
     (GetQueue, queues.get_queues),
     (ListQueues, queues.list_queues),
+    (ListQueueChanges, queues.list_changes),
     (ListDeadLetterSources, queues.list_dead_letter_sources),
     (EditRecords, records.edit),
     (GetRecords, records.get),
@@ -84,7 +93,6 @@ _KINDS: tuple[tuple[type[Command[Any]], Callable[..., Any]], ...] = (
 
 _SENDS = (Send, SendFifo)
 
-_FILE_NAME = "stanchion.db"
 _READ_META = statement("read_meta")
 _WRITE_META = statement("write_meta")
 _NEWEST_SENT_AT = statement("newest_sent_at")
@@ -154,7 +162,7 @@ class SqliteStore:
         Queues and messages are the server's: counts of theirs are in its memory. Raises
         `StoreUnusable`, also where there is no store yet.
         """
-        return cls(database.open_beside(directory / _FILE_NAME), entropy, None)
+        return cls(database.open_beside(directory / DATABASE_NAME), entropy, None)
 
     def execute(self, commands: Sequence[Command[Any]], now_ms: int) -> Flush:
         if self._broken is not None:
@@ -288,9 +296,9 @@ class Directory:
 
     def __init__(self, directory: Path, reserve_bytes: int) -> None:
         make_directory(directory)
-        path = directory / _FILE_NAME
+        path = directory / DATABASE_NAME
         with contextlib.ExitStack() as stack:
-            lock = OwnerLock(directory / "stanchion.lock")
+            lock = OwnerLock(directory / LOCK_NAME)
             stack.callback(lock.release)
             create(path)
             self.reserve = Reserve(directory / "stanchion.reserve", reserve_bytes)

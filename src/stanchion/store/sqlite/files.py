@@ -10,6 +10,9 @@ from pathlib import Path
 
 from stanchion.store.contract import StoreUnusable
 
+DATABASE_NAME = "stanchion.db"
+LOCK_NAME = "stanchion.lock"
+
 _MODE = 0o600
 _DIRECTORY_MODE = 0o700
 

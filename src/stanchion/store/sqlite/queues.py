@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from stanchion.store.changes import ListQueueChanges, QueueChanges, told
 from stanchion.store.contract import (
     CreateQueue,
     DeleteQueue,
@@ -27,6 +28,9 @@ from stanchion.store.contract import (
 from stanchion.store.sqlite.statements import statement
 from stanchion.store.sqlite.transaction import EVERYBODY, Transaction
 
+_TAKE_CHANGE = statement("take_change")
+_QUEUE_CHANGES = statement("queue_changes")
+_READ_META = statement("read_meta")
 _QUEUE_BY_ID = statement("queue_by_id")
 _QUEUE_BY_NAME = statement("queue_by_name")
 _QUEUES_BY_PREFIX = statement("queues_by_prefix")
@@ -86,13 +90,20 @@ def _is_quarantined(tx: Transaction, command: CreateQueue) -> bool:
 def _create(tx: Transaction, command: CreateQueue) -> QueueRecord:
     tx.execute(_FORGET_DELETED_QUEUE, command.name)
     attributes, tags = _encode(command.attributes), _encode(command.tags)
-    parameters = (*command.name, attributes, tags, *_columns(command.rules), tx.now_ms)
+    settings = (attributes, tags, *_columns(command.rules))
+    parameters = (*command.name, *settings, tx.now_ms, _take_change(tx))
     queue_id = tx.execute(_INSERT_QUEUE, parameters).lastrowid
     assert queue_id is not None
     _give_backlog(tx, queue_id)
     record = _by_id(tx, queue_id)
     assert record is not None
     return record
+
+
+def _take_change(tx: Transaction) -> int:
+    """A number for a change of a queue."""
+    (number,) = tx.execute(_TAKE_CHANGE).fetchone()
+    return int(number)
 
 
 def _columns(rules: QueueRules) -> tuple[object, ...]:
@@ -129,10 +140,17 @@ def list_dead_letter_sources(
         yield [_record(row) for row in tx.execute(_QUEUES_BY_DEAD_LETTER_QUEUE, parameters)]
 
 
+def list_changes(tx: Transaction, commands: Sequence[ListQueueChanges]) -> Iterator[QueueChanges]:
+    for command in commands:
+        (latest,) = tx.execute(_READ_META, ("queue_changes",)).fetchone()
+        rows = tx.execute(_QUEUE_CHANGES, (command.after, command.limit)).fetchall()
+        yield told(command, latest, rows)
+
+
 def update_queues(tx: Transaction, commands: Sequence[UpdateQueue]) -> Iterator[QueueRecord | None]:
     for c in commands:
-        attributes, tags = _encode(c.attributes), _encode(c.tags)
-        parameters = (c.queue_id, c.version, attributes, tags, *_columns(c.rules), tx.now_ms)
+        settings = (_encode(c.attributes), _encode(c.tags), *_columns(c.rules))
+        parameters = (c.queue_id, c.version, *settings, tx.now_ms, _take_change(tx))
         if tx.execute(_UPDATE_QUEUE, parameters).rowcount:
             # A shorter retention may have ended for messages that were safe a moment ago.
             tx.execute(_CHECK_BACKLOG_NOW, (c.queue_id, tx.now_ms))
@@ -145,7 +163,7 @@ def update_queues(tx: Transaction, commands: Sequence[UpdateQueue]) -> Iterator[
 
 def delete_queues(tx: Transaction, commands: Sequence[DeleteQueue]) -> Iterator[bool]:
     for command in commands:
-        tx.execute(_REMEMBER_DELETED_QUEUE, (command.queue_id, tx.now_ms))
+        tx.execute(_REMEMBER_DELETED_QUEUE, (command.queue_id, tx.now_ms, _take_change(tx)))
         tx.execute(_DOOM_BACKLOG, (command.queue_id,))
         yield tx.execute(_DELETE_QUEUE, (command.queue_id,)).rowcount > 0
 

@@ -7,6 +7,12 @@ SELECT value FROM meta WHERE name = ?;
 -- name: write_meta
 UPDATE meta SET value = ?2 WHERE name = ?1;
 
+-- name: write_moved_to
+INSERT OR REPLACE INTO meta (name, value) VALUES ('moved_to', ?);
+
+-- name: delete_moved_to
+DELETE FROM meta WHERE name = 'moved_to';
+
 -- name: newest_sent_at
 SELECT sent_at_ms FROM message_body ORDER BY sequence DESC LIMIT 1;
 
@@ -48,8 +54,8 @@ SELECT deleted_at_ms FROM deleted_queue WHERE account_id = ? AND region = ? AND 
 -- name: insert_queue
 INSERT INTO queue (account_id, region, name, version, attributes, tags, retention_ms, is_fifo,
                    delay_ms, dead_letter_account_id, dead_letter_region, dead_letter_name,
-                   receive_count_max, backlog, created_at_ms, modified_at_ms)
-VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?13);
+                   receive_count_max, backlog, created_at_ms, modified_at_ms, change)
+VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?13, ?14);
 
 -- name: insert_backlog
 INSERT INTO backlog (queue_id, messages) VALUES (?, 0);
@@ -61,7 +67,7 @@ UPDATE queue SET backlog = ?2 WHERE id = ?1;
 UPDATE queue
 SET version = version + 1, attributes = ?3, tags = ?4, retention_ms = ?5, is_fifo = ?6,
     delay_ms = ?7, dead_letter_account_id = ?8, dead_letter_region = ?9, dead_letter_name = ?10,
-    receive_count_max = ?11, modified_at_ms = ?12
+    receive_count_max = ?11, modified_at_ms = ?12, change = ?13
 WHERE id = ?1 AND version = ?2;
 
 -- name: check_backlog_now
@@ -73,9 +79,10 @@ UPDATE backlog SET queue_id = NULL, check_at_ms = NULL
 WHERE id = (SELECT backlog FROM queue WHERE id = ?);
 
 -- name: remember_deleted_queue
-INSERT INTO deleted_queue (account_id, region, name, deleted_at_ms)
-SELECT account_id, region, name, ?2 FROM queue WHERE id = ?1
-ON CONFLICT (account_id, region, name) DO UPDATE SET deleted_at_ms = excluded.deleted_at_ms;
+INSERT INTO deleted_queue (account_id, region, name, deleted_at_ms, change)
+SELECT account_id, region, name, ?2, ?3 FROM queue WHERE id = ?1
+ON CONFLICT (account_id, region, name)
+DO UPDATE SET deleted_at_ms = excluded.deleted_at_ms, change = excluded.change;
 
 -- name: delete_queue
 DELETE FROM queue WHERE id = ?;
@@ -88,6 +95,15 @@ SELECT purged_at_ms FROM queue WHERE id = ?;
 
 -- name: set_queue_purged_at
 UPDATE queue SET purged_at_ms = ?2 WHERE id = ?1;
+
+-- name: take_change
+UPDATE meta SET value = value + 1 WHERE name = 'queue_changes' RETURNING value;
+
+-- name: queue_changes
+SELECT change, account_id, region, name FROM queue WHERE change > ?1
+UNION ALL
+SELECT change, account_id, region, name FROM deleted_queue WHERE change > ?1
+ORDER BY change LIMIT ?2;
 
 
 -- Messages
