@@ -1,0 +1,1 @@
+"""Several PostgreSQL clusters as one store: which holds what, and who is asked for what."""
