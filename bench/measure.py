@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.groups import fair_lines, fifo_lines
+from bench.nodes import nodes_lines
 from bench.processes import allow_many_connections, dev_server, null_server
 from bench.runs import (
     FULL,
@@ -211,6 +212,7 @@ _PARTS = {
     "fair": fair_lines,
     "security": security_lines,
     "start": _starts,
+    "nodes": nodes_lines,
 }
 
 if __name__ == "__main__":

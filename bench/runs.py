@@ -35,11 +35,15 @@ class Sizes(Struct, frozen=True):
     """Of a FIFO queue, with a backlog."""
     blocked: int
     """Messages that wait in one FIFO group; and those of one tenant that floods a queue."""
+    stretch_s: float
+    """Of a steady load on several nodes, each of ten."""
+    node_backlog: int
+    """Of a queue that several nodes serve."""
     slack: float
 
 
-FULL = Sizes(3, 5.0, 1_000_000, 5_000, 20, 25.0, 5, 100_000, 200_000, 1.0)
-QUICK = Sizes(1, 1.0, 20_000, 500, 2, 4.0, 1, 2_000, 5_000, 2.0)
+FULL = Sizes(3, 5.0, 1_000_000, 5_000, 20, 25.0, 5, 100_000, 200_000, 60.0, 2_000_000, 1.0)
+QUICK = Sizes(1, 1.0, 20_000, 500, 2, 4.0, 1, 2_000, 5_000, 4.0, 20_000, 2.0)
 
 
 class Bench(Struct, frozen=True):
@@ -51,9 +55,8 @@ class Bench(Struct, frozen=True):
     tls_port: int = 0
 
     def plan(self, scenario: Scenario, batch: int = 1) -> Plan:
-        parts = urlsplit(self.server.url)
         return Plan(
-            endpoint=Endpoint(parts.hostname or "", parts.port or 80, False, None, _REGION),
+            endpoint=endpoint_of(self.server.url),
             credentials=CREDENTIALS,
             queue_url=self.queue_url,
             scenario=scenario,
@@ -70,6 +73,11 @@ class Bench(Struct, frozen=True):
 
     def run(self, scenario: Scenario, batch: int = 1) -> Summary:
         return measured(self.plan(scenario, batch), self.sizes.seconds + SPARE_S)
+
+
+def endpoint_of(url: str) -> Endpoint:
+    parts = urlsplit(url)
+    return Endpoint(parts.hostname or "", parts.port or 80, False, None, _REGION)
 
 
 def measured(plan: Plan, limit_s: float) -> Summary:

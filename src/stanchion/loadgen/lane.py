@@ -25,8 +25,11 @@ _RECONNECT_PAUSE_S = 0.2
 class Run:
     """What the lanes of one worker share."""
 
-    def __init__(self) -> None:
+    def __init__(self, sends_per_s: float = 0.0) -> None:
         self.tally = Tally()
+        self.sends_per_s = sends_per_s
+        """Of all lanes together; 0: as fast as replies come."""
+        self._next_slot_s = 0.0
         self.remaining = UNLIMITED
         """Requests that may still be sent."""
         self.active = 0
@@ -37,6 +40,12 @@ class Run:
 
     def counting(self) -> Tally:
         return self.tally
+
+    def slot_s(self, now_s: float) -> float:
+        """When the next message may be sent, evenly spaced; what was missed is not made up for."""
+        slot_s = max(now_s, self._next_slot_s)
+        self._next_slot_s = slot_s + 1 / self.sends_per_s
+        return slot_s
 
     def lane_ended(self) -> None:
         self.active -= 1
@@ -70,7 +79,10 @@ class AnyLane(Protocol):
 class Lane:
     """One script, one request under way."""
 
-    __slots__ = ("_connection", "_endpoint", "_operation", "_run", "_script", "_sent_at_ns", "_tls")
+    __slots__ = (
+        *("_connection", "_endpoint", "_operation", "_run", "_script", "_sent_at_ns", "_tls"),
+        "_waiting",
+    )
 
     def __init__(
         self, run: Run, endpoint: Endpoint, tls: ssl.SSLContext | None, script: Script
@@ -83,6 +95,8 @@ class Lane:
         self._operation: str | None = None
         """The operation under way."""
         self._sent_at_ns = 0
+        self._waiting: asyncio.TimerHandle | None = None
+        """For a slot to send in."""
 
     async def open(self) -> None:
         """Connect. Raises OSError."""
@@ -93,6 +107,8 @@ class Lane:
         self._next(None)
 
     def abort(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
         self._connection.abort()
 
     def _replied(self, status: int, body: bytes) -> None:
@@ -124,8 +140,16 @@ class Lane:
             self._run.lane_ended()
             return
         run.remaining -= 1
+        if run.sends_per_s and operation.startswith("SendMessage"):
+            loop = asyncio.get_running_loop()
+            slot_s = run.slot_s(loop.time())
+            self._waiting = loop.call_at(slot_s, self._start, operation, request)
+        else:
+            self._start(operation, request)
+
+    def _start(self, operation: str, request: bytes) -> None:
         if self._connection.closing:
-            run.spawn(self._reconnect(operation, request))
+            self._run.spawn(self._reconnect(operation, request))
         else:
             self._write(operation, request)
 

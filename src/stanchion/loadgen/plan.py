@@ -75,6 +75,10 @@ class Plan(Struct, frozen=True):
     """FIFO: whether the server tells duplicates by the body; else each message has an id."""
     run: int = 0
     """Below `RUNS`: serial numbers of runs with different numbers differ, and so do their ids."""
+    sends_per_s: float = 0.0
+    """At most, of all connections of a worker together; 0: as fast as replies come."""
+    waking_endpoint: Endpoint | None = None
+    """Where `long-poll` sends the messages that wake polls, if not where these wait."""
 
 
 class Ready(Struct, frozen=True, tag="ready"):

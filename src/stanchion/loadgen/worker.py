@@ -16,6 +16,7 @@ from typing import Literal
 
 import msgspec
 import uvloop
+from msgspec.structs import replace
 
 from stanchion.clock import SystemClock
 from stanchion.loadgen import procfs, scripts
@@ -45,10 +46,11 @@ _PROGRESS_EVERY_S = 0.2
 
 async def work(plan: Plan, report: Report, orders: asyncio.StreamReader) -> None:
     """Do the plan, telling `report` how it goes; the end of `orders` stops it early."""
-    run = Run()
+    run = Run(plan.sends_per_s)
     try:
         calls = Calls(plan, SystemClock())
-        wake_ups = WakeUps(run, plan.endpoint, calls)
+        waking = replace(plan, endpoint=plan.waking_endpoint or plan.endpoint)
+        wake_ups = WakeUps(run, waking.endpoint, Calls(waking, SystemClock()))
         lanes = await _open_lanes(plan, run, calls, wake_ups)
     except (BenchError, OSError) as error:
         report(Failed(f"cannot connect to {plan.endpoint.authority}: {_reason(error)}"))
