@@ -1,7 +1,7 @@
 """Puts the services together: every collaborator is made here, once, and handed on.
 
 Read it to see what depends on what. The server gives the store, the clock and the key ring; it gets
-services for the gateway and the little work that they want done every second. Nothing here listens,
+services for the gateway and the little work that they want done all the time. Nothing here listens,
 and nothing decides.
 """
 
@@ -66,6 +66,7 @@ class Assembly(Struct, frozen=True):
     directory: Directory
     uses: KeyUses
     bodies: Bodies
+    catalogue: Catalogue
     kms: Kms
     external_kms: ExternalKms | None
 
@@ -82,15 +83,16 @@ async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool 
     bodies = Bodies(DataKeys(providers, base.clock), kms_needs_tls=kms_needs_tls)
     directory = Directory(base.documents)
     uses = KeyUses(base.documents)
+    sqs = await _sqs(settings, base, authoriser, bodies)
     services: Sequence[Service] = (
-        sqs_actions.service_of(await _sqs(settings, base, authoriser, bodies)),
+        sqs_actions.service_of(sqs),
         iam_actions.service_of(
             Iam(base.documents, directory, base.ring, authoriser, uses, base.clock)
         ),
         sts_actions.service_of(_sts(settings, base, authoriser, directory)),
         kms_actions.service_of(kms),
     )
-    return Assembly(services, directory, uses, bodies, kms, external_kms)
+    return Assembly(services, directory, uses, bodies, sqs.catalogue, kms, external_kms)
 
 
 async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bodies: Bodies) -> Sqs:
@@ -152,16 +154,21 @@ def by_name(base: Foundation, assembly: Assembly) -> Authenticator:
 
 
 async def keep(base: Foundation, assembly: Assembly) -> None:
-    """What is to be done every second, apart from the store's own upkeep.
+    """What is to be done all the time, apart from the store's own upkeep.
 
-    Raises `StoreError`, and `RootUnusable` when another process has changed the root of trust.
+    Takes note of what other processes have changed, so how often it is called says how long that
+    may go unnoticed. Raises `StoreError`, and `RootUnusable` when another process has changed the
+    root of trust.
     """
     await base.documents.refresh()
+    for queue in await assembly.catalogue.follow(base.clock.now_ms()):
+        # It may be gone: long polls look again.
+        base.signals.close_queue(queue.id)
+    await base.ring.refresh(base.documents, base.clock.now_ms())
     await assembly.uses.write(base.clock.wall_s())
     assembly.bodies.forget_expired()
     while await destroy_due(assembly.kms):
         pass
-    await base.ring.refresh(base.documents)
 
 
 async def close(assembly: Assembly) -> None:

@@ -5,7 +5,7 @@ above this module knows which one it is. Called by the server, once per process.
 """
 
 import importlib.util
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -37,12 +37,24 @@ class GroupCommit(StoreClient, Protocol):
         ...
 
 
+class DatabaseReadings(Struct, frozen=True):
+    """What a database of many processes has for the metrics."""
+
+    statements: Callable[[], int]
+    connections_in_use: Callable[[], int]
+    wakeups_sent: Callable[[], int]
+    wakeups_received: Callable[[], int]
+
+
 class Backend(Struct, frozen=True):
     store: GroupCommit
     signals: QueueSignals
     clock: Clock
     set_move_key: Callable[[bytes], None]
     """Given what moves are vouched for with, before there are any."""
+    is_reachable: Callable[[], bool] = lambda: True
+    """Whether it has answered in the last few seconds. One of this process always does, or ends."""
+    database: DatabaseReadings | None = None
 
 
 OnBroken = Callable[[StoreBroken], None]
@@ -77,21 +89,66 @@ def in_postgres(url: str, schema: str) -> OpenBackend:
     """
     check_postgres()
     from stanchion.store.postgres import PostgresBatcher, PostgresStore, Wakeups
+    from stanchion.store.shards.registry import check_alone
 
     @asynccontextmanager
     async def backend(on_broken: OnBroken) -> AsyncIterator[Backend]:
         store = await PostgresStore.open(url, schema=schema)
         try:
+            await check_alone(store)
             signals = QueueSignals(store.clock)
             wakeups = Wakeups(url, schema, signals, store.clock)
             batcher = PostgresBatcher(store, signals, announce=wakeups.announce)
             try:
-                yield Backend(batcher, signals, store.clock, store.set_move_key)
+                yield Backend(
+                    batcher,
+                    signals,
+                    store.clock,
+                    store.set_move_key,
+                    store.is_reachable,
+                    DatabaseReadings(
+                        statements=lambda: store.statements,
+                        connections_in_use=lambda: store.connections_in_use,
+                        wakeups_sent=lambda: wakeups.sent,
+                        wakeups_received=lambda: wakeups.received,
+                    ),
+                )
             finally:
                 await batcher.close()
                 await wakeups.close()
         finally:
             await store.close()
+
+    return backend
+
+
+def in_shards(url: str, schema: str, shards: Mapping[str, str]) -> OpenBackend:
+    """A home at `url` and further databases by name, each with a schema of that name.
+
+    Raises `StoreUnusable`.
+    """
+    check_postgres()
+    from stanchion.store.shards.cluster import Cluster
+
+    @asynccontextmanager
+    async def backend(on_broken: OnBroken) -> AsyncIterator[Backend]:
+        cluster = await Cluster.open(url, schema, shards)
+        try:
+            yield Backend(
+                cluster.router,
+                cluster.signals,
+                cluster.home.clock,
+                cluster.set_move_key,
+                cluster.home.is_reachable,
+                DatabaseReadings(
+                    statements=lambda: cluster.total(lambda store: store.statements),
+                    connections_in_use=lambda: cluster.total(lambda s: s.connections_in_use),
+                    wakeups_sent=lambda: cluster.total_wakeups(lambda wakeups: wakeups.sent),
+                    wakeups_received=lambda: cluster.total_wakeups(lambda w: w.received),
+                ),
+            )
+        finally:
+            await cluster.close()
 
     return backend
 

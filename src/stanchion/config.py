@@ -8,7 +8,7 @@ are not settings: they are read apart and never shown.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -46,9 +46,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     """`sqlite`: a file in the data directory. `postgresql://…`: a database, for many servers."""
     postgres_schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,47}$")] = "stanchion"
     """The schema in the database that holds everything; made if there is none."""
+    shards: tuple[str, ...] = ()
+    """Further databases for messages, `name=postgresql://…` each; `store` is their home."""
     host: str = "127.0.0.1"
     port: Port = 9324
     """0 takes any free port, and the ready line says which."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Processes that share the ports; more than one needs a database."""
     tls_cert: str = ""
     tls_key: str = ""
     tls_port: Port = 9325
@@ -103,6 +107,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return Path(self.data_dir) if self.data_dir else None
 
     @property
+    def shard_urls(self) -> dict[str, str]:
+        """The URLs of `shards` by name."""
+        return dict(shard.split("=", 1) for shard in self.shards)
+
+    @property
     def has_place(self) -> bool:
         """Whether it is said where state lives."""
         return bool(self.data_dir) or self.store != SQLITE
@@ -112,6 +121,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"store: {without_password(self.store)!r} is neither 'sqlite' nor postgresql://…"
             )
+        _check_shards(self.shards, has_home=self.store != SQLITE)
+        if self.workers > 1 and self.store == SQLITE:
+            raise ValueError("workers: more than one needs a store in PostgreSQL")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls_cert and tls_key: one without the other")
         if self.tls_client_ca and not self.tls_cert:
@@ -127,6 +139,27 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"external_url: {self.external_url!r} is not of the form http(s)://host[:port]"
             )
+
+
+_SHARD_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+_NEXT_SHARD = re.compile(r",\s*(?=[a-z][a-z0-9-]*=postgres(?:ql)?://)")
+"""A URL may have commas itself, between hosts."""
+
+
+def _check_shards(shards: Sequence[str], *, has_home: bool) -> None:
+    names = set()
+    for shard in shards:
+        name, _, url = shard.partition("=")
+        if not _SHARD_NAME.fullmatch(name) or not url.startswith(_POSTGRES_SCHEMES):
+            raise ValueError(
+                f"shards: {without_password(shard)!r} is not of the form name=postgresql://…, with"
+                " a name of up to 32 small letters, digits and -"
+            )
+        if name == "home" or name in names:
+            raise ValueError(f"shards: there is one {name!r} already")
+        names.add(name)
+    if shards and not has_home:
+        raise ValueError("shards: of no use unless store is a PostgreSQL database, their home")
 
 
 def without_password(url: str) -> str:
@@ -245,14 +278,16 @@ def _checked(source: str, name: str, value: object) -> object:
     if kind is None:
         raise ConfigError(f"{source}: {name}: there is no such setting")
     if isinstance(value, str) and name in _LISTS:
-        value = [item.strip() for item in value.split(",") if item.strip()]
+        items = _NEXT_SHARD.split(value) if name == "shards" else value.split(",")
+        value = [item.strip() for item in items if item.strip()]
     # Text from the environment or a flag stands for a number where one is wanted.
     strict = not isinstance(value, str)
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
         label = source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
-        raise ConfigError(f"{label}: {error}, got {value!r}") from None
+        shown = "what has passwords in it" if name == "shards" else repr(value)
+        raise ConfigError(f"{label}: {error}, got {shown}") from None
 
 
 def _root_key(environment: Mapping[str, str]) -> RootKey | None:

@@ -19,7 +19,13 @@ from stanchion.model.errors import InternalFailure, ServiceError, ServiceUnavail
 from stanchion.observe import logs
 from stanchion.observe.metrics import Metrics
 from stanchion.service import Call, Service
-from stanchion.store.contract import StoreBroken, StoreError
+from stanchion.store.contract import (
+    OutcomeUnknown,
+    StoreBroken,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+)
 from stanchion.wire.protocol import Protocol, choose
 
 _NO_ACTION = "-"
@@ -134,6 +140,9 @@ def _told(error: Exception) -> ServiceError:
     """What the client is told of an exception."""
     if isinstance(error, ServiceError):
         return error
-    if isinstance(error, StoreError) and not isinstance(error, StoreBroken):
+    if isinstance(error, StoreBusy | StoreFull):
         return ServiceUnavailable(str(error))
+    if isinstance(error, StoreError) and not isinstance(error, StoreBroken | OutcomeUnknown):
+        # Nothing was done. What a database says is for the log: it may tell where that is.
+        return ServiceUnavailable("The service cannot answer now; the request may be retried.")
     return InternalFailure("The request failed because of an internal error; it may be retried.")

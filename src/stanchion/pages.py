@@ -4,8 +4,9 @@ None of it says anything about queues, messages or callers. Called by the server
 """
 
 import asyncio
+from collections.abc import Callable
 
-from stanchion.backends import Backend
+from stanchion.backends import Backend, DatabaseReadings
 from stanchion.gateway import Page
 from stanchion.http.listener import Listener
 from stanchion.http.message import HttpResponse
@@ -13,11 +14,17 @@ from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
 from stanchion.sqs.encryption import Bodies
 
 
-def pages(metrics: Metrics, outcome: asyncio.Future[int]) -> dict[str, Page]:
+def pages(
+    metrics: Metrics, outcome: asyncio.Future[int], is_reachable: Callable[[], bool]
+) -> dict[str, Page]:
     """By path. `outcome` is the exit code to come: with one, the server is stopping."""
 
     def ready() -> HttpResponse:
-        return _text(503, "stopping\n") if outcome.done() else _text(200, "ready\n")
+        if outcome.done():
+            return _text(503, "stopping\n")
+        if not is_reachable():
+            return _text(503, "the database cannot be reached\n")
+        return _text(200, "ready\n")
 
     return {
         "/health/live": lambda: _text(200, "live\n"),
@@ -80,5 +87,36 @@ def watch(
             "Received messages whose body did not open, and that were kept back.",
             "counter",
             lambda: bodies.unreadable,
+        ),
+    )
+    if backend.database is not None:
+        _watch_database(metrics, backend.database)
+
+
+def _watch_database(metrics: Metrics, database: DatabaseReadings) -> None:
+    metrics.watch(
+        Reading(
+            "stanchion_store_statements",
+            "Statements of transactions, BEGIN and COMMIT included.",
+            "counter",
+            database.statements,
+        ),
+        Reading(
+            "stanchion_store_connections_in_use",
+            "Connections to the database with a transaction.",
+            "gauge",
+            database.connections_in_use,
+        ),
+        Reading(
+            "stanchion_wakeups_sent",
+            "Notifications to other processes of messages in view.",
+            "counter",
+            database.wakeups_sent,
+        ),
+        Reading(
+            "stanchion_wakeups_received",
+            "Notifications from other processes.",
+            "counter",
+            database.wakeups_received,
         ),
     )

@@ -11,13 +11,14 @@ import gc
 import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import uvloop
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from stanchion import config
 from stanchion.access import root
@@ -31,7 +32,7 @@ from stanchion.assembly import (
     close,
     keep,
 )
-from stanchion.backends import Backend, OpenBackend, in_postgres, in_process
+from stanchion.backends import Backend, OpenBackend, in_postgres, in_process, in_shards
 from stanchion.clock import Clock, RandomIds
 from stanchion.config import Settings
 from stanchion.gateway import Gateway
@@ -41,7 +42,7 @@ from stanchion.http.proxies import TrustedProxies
 from stanchion.http.tls import CertificateWatcher, TlsFiles
 from stanchion.keys.choice import root_of
 from stanchion.keys.ring import KeyRing, open_ring
-from stanchion.keys.root import RootUnusable
+from stanchion.keys.root import RootSource, RootUnusable
 from stanchion.observe import logs
 from stanchion.observe.metrics import Metrics
 from stanchion.pages import pages, watch
@@ -54,16 +55,22 @@ from stanchion.store.contract import (
 )
 from stanchion.store.documents import Documents
 from stanchion.store.sqlite import SqliteStore
+from stanchion.store.sqlite.files import make_directory
+from stanchion.workers import Refused, Worker, hold, supervise
 
+EXIT_REFUSED = 2
+"""Of a worker that could not start."""
 EXIT_BROKEN = 70
 """The store failed under way: EX_SOFTWARE, so that a supervisor starts the server again."""
 
 UPKEEP_INTERVAL_S = 1.0
 """Upkeep says when there is more to do, but a command may bring that forward."""
 UPKEEP_PAUSE_S = 0.01
-KEEP_INTERVAL_S = 1.0
+KEEP_INTERVAL_S = 0.5
 """How long an edit by another process may go unnoticed."""
 BROKEN_DRAIN_TIMEOUT_S = 1.0
+END_MARGIN_S = 15.0
+"""What a worker may take beyond its drain timeout before it is killed."""
 
 # The store's writer shares the interpreter with the event loop; 5 ms turns would starve it.
 _SWITCH_INTERVAL_S = 0.0005
@@ -96,19 +103,67 @@ def serve(settings: Settings, root_key: config.RootKey | None, announce: Announc
     """
     data_dir = settings.data_path
     try:
-        open_backend = _backend(settings)
-    except StoreUnusable as error:
+        mode = Mode(
+            open_backend=_backend(settings),
+            # A passphrase can be read from its descriptor once, and workers all need it.
+            open_ring=partial(_open_ring, root_of(settings, data_dir, os.environ)),
+            prepare=partial(_with_root_key, settings, root_key, data_dir),
+        )
+    except (StoreUnusable, RootUnusable) as error:
         raise StartError(str(error)) from error
-    mode = Mode(
-        open_backend=open_backend,
-        open_ring=partial(_open_ring, settings, data_dir),
-        prepare=partial(_with_root_key, settings, root_key, data_dir),
-    )
+    if settings.workers > 1:
+        return _with_workers(settings, mode, announce)
     return run(settings, mode, announce)
+
+
+def _with_workers(settings: Settings, mode: Mode, announce: Announce) -> int:
+    logs.configure(settings.log_level, settings.log_format)
+    held: list[socket.socket] = []
+    ports: dict[str, int] = {}
+    for name in _ports(settings):
+        held += _held(settings.host, getattr(settings, name))
+        ports[name] = held[-1].getsockname()[1]
+    shared = structs.replace(settings, **ports)
+
+    def work(worker: Worker) -> int:
+        try:
+            return run(shared, mode, worker.ready, worker)
+        except StartError as error:
+            worker.refuse(str(error))
+            return EXIT_REFUSED
+
+    try:
+        return supervise(
+            settings.workers,
+            work,
+            announce,
+            held,
+            hang_up=bool(settings.tls_cert),
+            end_within_s=settings.drain_timeout_s + END_MARGIN_S,
+        )
+    except Refused as error:
+        raise StartError(str(error)) from error
+
+
+def _ports(settings: Settings) -> list[str]:
+    """The settings that name a port that is listened on."""
+    return ["port"] * settings.plain_http + ["tls_port"] * bool(settings.tls_cert)
+
+
+def _held(host: str, port: int) -> list[socket.socket]:
+    try:
+        return hold(host, port)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from error
 
 
 def _backend(settings: Settings) -> OpenBackend:
     if settings.store != config.SQLITE:
+        if settings.data_path is not None:
+            # For the root key; everything else is in the database.
+            make_directory(settings.data_path)
+        if settings.shards:
+            return in_shards(settings.store, settings.postgres_schema, settings.shard_urls)
         return in_postgres(settings.store, settings.postgres_schema)
     data_dir = Path(settings.data_dir)
     return in_process(lambda: SqliteStore.open(data_dir))
@@ -129,13 +184,14 @@ def development() -> Mode:
     return Mode(in_process(SqliteStore.in_memory), forgotten_ring, prepare, kms_needs_tls=False)
 
 
-def run(settings: Settings, mode: Mode, announce: Announce) -> int:
+def run(settings: Settings, mode: Mode, announce: Announce, worker: Worker | None = None) -> int:
     """Run a server until it is told to stop. Raises `StartError`."""
-    logs.configure(settings.log_level, settings.log_format)
+    number = worker.number if worker else 0
+    logs.configure(settings.log_level, settings.log_format, worker=number)
     _allow_connections(settings.connections_max)
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
-        return uvloop.run(_serve(settings, mode, announce))
+        return uvloop.run(_serve(settings, mode, announce, worker))
     except (StoreUnusable, RootUnusable, root.UnreadableCredentialsError, StoreError) as error:
         raise StartError(str(error)) from error
 
@@ -154,10 +210,8 @@ def _allow_connections(connections_max: int) -> None:
 # --- Keys and credentials -----------------------------------------------------------------------
 
 
-async def _open_ring(
-    settings: Settings, data_dir: Path | None, documents: Documents, clock: Clock
-) -> KeyRing:
-    ring = await open_ring(documents, root_of(settings, data_dir, os.environ), clock)
+async def _open_ring(source: RootSource, documents: Documents, clock: Clock) -> KeyRing:
+    ring = await open_ring(documents, source, clock)
     if ring.notice:
         logs.event("key ring made", logs.WARNING, notice=ring.notice)
     return ring
@@ -196,12 +250,14 @@ def _own_url(settings: Settings) -> str:
 # --- Running ------------------------------------------------------------------------------------
 
 
-async def _serve(settings: Settings, mode: Mode, announce: Announce) -> int:
+async def _serve(settings: Settings, mode: Mode, announce: Announce, worker: Worker | None) -> int:
     outcome = _outcome_of_signals()
+    if worker is not None:
+        asyncio.get_running_loop().add_reader(worker.supervisor, _end, outcome, 0)
     async with mode.open_backend(partial(_on_broken, outcome)) as backend:
         base = await _foundation(mode, backend)
         assembly = await assemble(settings, base, kms_needs_tls=mode.kms_needs_tls)
-        metrics = Metrics()
+        metrics = Metrics(worker.number if worker else 0)
         gateway = Gateway(
             await mode.prepare(base, assembly),
             assembly.services,
@@ -209,13 +265,14 @@ async def _serve(settings: Settings, mode: Mode, announce: Announce) -> int:
             metrics,
             external_url=settings.external_url or None,
             proxies=TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None,
-            pages=pages(metrics, outcome),
+            pages=pages(metrics, outcome, backend.is_reachable),
         )
         listener = Listener(gateway.handle, base.clock, _http_limits(settings), gateway.refuse)
         watch(metrics, listener, backend, assembly.bodies)
         keeper = asyncio.create_task(_keep(base, assembly))
         try:
-            announce(f"stanchion ready on {await _listen(listener, settings)}")
+            url = await _listen(listener, settings, is_shared=worker is not None)
+            announce(f"stanchion ready on {url}")
             gc.freeze()
             status = await _until(outcome, backend.store)
         finally:
@@ -243,6 +300,9 @@ async def _keep(base: Foundation, assembly: Assembly) -> None:
             await keep(base, assembly)
         except (StoreError, RootUnusable) as error:
             logs.event("housekeeping failed", logs.WARNING, error=error)
+        except Exception as error:
+            # Whoever stopped looking would go on with what is old.
+            logs.event("housekeeping failed", logs.ERROR, error=f"{type(error).__name__}: {error}")
 
 
 def _outcome_of_signals() -> asyncio.Future[int]:
@@ -298,29 +358,35 @@ async def _until(outcome: asyncio.Future[int], store: StoreClient) -> int:
 # --- Listening ----------------------------------------------------------------------------------
 
 
-async def _listen(listener: Listener, settings: Settings) -> str:
+async def _listen(listener: Listener, settings: Settings, *, is_shared: bool) -> str:
     """Open the ports. Answer: where plain HTTP is served, or TLS where that is all there is."""
     origins: list[str] = []
     if settings.plain_http:
-        port = await _open(listener, settings.host, settings.port, None)
+        port = await _open(listener, settings.host, settings.port, None, is_shared)
         origins.append(_origin("http", settings.host, port))
     if settings.tls_cert:
         certificates = _certificates(settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
-        port = await _open(listener, settings.host, settings.tls_port, certificates)
+        port = await _open(listener, settings.host, settings.tls_port, certificates, is_shared)
         origins.append(_origin("https", settings.host, port))
     for origin in origins:
         logs.event("listening", url=origin)
     return origins[0]
 
 
-async def _open(listener: Listener, host: str, port: int, tls: CertificateWatcher | None) -> int:
+async def _open(
+    listener: Listener, host: str, port: int, tls: CertificateWatcher | None, is_shared: bool
+) -> int:
     try:
-        return await listener.open(host, port, tls)
+        return await listener.open(host, port, tls, is_shared=is_shared)
     except OSError as error:
-        # A resolver's numbers are below zero, and its words are in the error itself.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise StartError(f"cannot listen on {host} port {port}: {reason}") from error
+        raise _cannot_listen(host, port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> StartError:
+    # A resolver's numbers are below zero, and its words are in the error itself.
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    return StartError(f"cannot listen on {host} port {port}: {reason}")
 
 
 def _certificates(settings: Settings) -> CertificateWatcher:

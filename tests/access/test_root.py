@@ -1,7 +1,10 @@
 """The root key is handed over once, safely, and only the environment replaces it."""
 
 import asyncio
+import os
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,11 +20,17 @@ from stanchion.access.root import (
     set_root_key,
 )
 from stanchion.store.contract import StoreError
+from stanchion.store.documents import Documents
 from stanchion.store.records import EditRecords
 from tests.access.memory import NOW_MS, Memory
 
 
-def ensure(keys: Memory, data_dir: Path, given: RootKey | None = None) -> Path | None:
+def ensure(
+    keys: Memory,
+    data_dir: Path,
+    given: RootKey | None = None,
+    entropy: Callable[[int], bytes] = os.urandom,
+) -> Path | None:
     return asyncio.run(
         ensure_root_key(
             keys.documents,
@@ -30,6 +39,7 @@ def ensure(keys: Memory, data_dir: Path, given: RootKey | None = None) -> Path |
             data_dir,
             endpoint_url="http://127.0.0.1:9324",
             now_ms=NOW_MS,
+            entropy=entropy,
         )
     )
 
@@ -157,3 +167,30 @@ def test_a_file_without_a_key_is_an_error_and_stays(tmp_path: Path, content: byt
 def test_a_directory_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(UnreadableCredentialsError):
         ensure(Memory(), tmp_path / "missing")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_of_two_first_starts_at_the_same_moment_one_makes_the_key(
+    tmp_path: Path, shared: bool
+) -> None:
+    keys, others = Memory(), Memory()
+    others.documents, others.ring = Documents(keys.store), keys.ring
+    here = tmp_path / "here"
+    there = here if shared else tmp_path / "there"
+    for directory in {here, there}:
+        directory.mkdir()
+    written: list[Path | None] = []
+
+    def entropy(size: int) -> bytes:
+        # Between the look of one server and its writing, the other one comes and goes.
+        if not written:
+            with ThreadPoolExecutor() as other:
+                written.append(other.submit(ensure, others, there).result())
+        return os.urandom(size)
+
+    assert ensure(keys, here, entropy=entropy) is None
+    assert written == [there / FILE_NAME]
+    key = current(keys)
+    assert key is not None
+    assert sourced(there / FILE_NAME)[:2] == [key.access_key_id, key.secret]
+    assert (here / FILE_NAME).exists() is shared

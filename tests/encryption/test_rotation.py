@@ -70,7 +70,7 @@ def test_the_root_rotates_under_load(tmp_path: Path) -> None:
             for _ in range(ROTATIONS):
                 load.go_on(MESSAGES)
                 keys.add(root_key.read_text())
-                _rotated(installation)
+                _rotated(installation, "--seal-after", "0")
                 load.go_on(MESSAGES)
             keys.add(root_key.read_text())
     assert len(keys) == ROTATIONS + 1
@@ -93,7 +93,7 @@ def test_what_is_sealed_under_the_new_key_opens_in_a_server_that_runs(tmp_path: 
     installation = Installation(tmp_path)
     with installation.serving() as stage:
         waiting = stage.queue("waiting")
-        _rotated(installation)
+        _rotated(installation, "--seal-after", "0")
         key = stage.root_of("222222222222")
         for _ in range(WAITS_MAX):
             if _is_accepted(stage, key):

@@ -1,5 +1,6 @@
 """`stanchion keys`, over a data directory."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,25 @@ def test_rotate_the_key_file(data_dir: Path) -> None:
     after = (data_dir / "root.key").read_text()
     assert after != before
     assert after.strip() not in result.output
-    status = run("status", "--data-dir", str(data_dir)).output
-    assert "days old, opens what it sealed before" in status
-    assert status.endswith(" 0 days old, active\n")
+    _, first, second = run("status", "--data-dir", str(data_dir)).output.splitlines()
+    assert first.endswith(" days old, active")
+    assert " 0 days old, active in " in second
+
+
+@pytest.mark.parametrize(
+    ("seconds", "roles"),
+    [("3600", ("active", "active in 3600 s")), ("0", ("opens what it sealed before", "active"))],
+)
+def test_a_rotation_says_when_the_new_key_seals(
+    data_dir: Path, seconds: str, roles: tuple[str, str]
+) -> None:
+    started(data_dir, {})
+    assert run("rotate", "--data-dir", str(data_dir), "--seal-after", seconds).exit_code == 0
+    _, *lines = run("status", "--data-dir", str(data_dir)).output.splitlines()
+    for line, role in zip(lines, roles, strict=True):
+        assert re.sub(r"active in 3[56]\d\d s", "active in 3600 s", line).endswith(
+            f"days old, {role}"
+        )
 
 
 def test_rotate_from_a_file_to_a_passphrase_and_to_another(data_dir: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stanchion.keys.key_file import FileSource
-from stanchion.keys.root import RootUnusable, WrongRoot
+from stanchion.keys.root import Root, RootUnusable, WrongRoot
 from tests.keys.conftest import entropy_of
 
 
@@ -33,6 +33,32 @@ def test_one_that_is_there_is_taken(tmp_path: Path) -> None:
     again = source(tmp_path, seed=2).first()
     assert again.unwrap(wrapped, b"aad") == b"secret"
     assert source(tmp_path, 3).found(again.parameters).unwrap(wrapped, b"aad") == b"secret"
+
+
+def test_two_that_make_it_at_the_same_moment_have_one(tmp_path: Path) -> None:
+    first: list[Root] = []
+
+    def entropy(size: int) -> bytes:
+        # Between the look and the writing of the second one.
+        if not first:
+            first.append(source(tmp_path, seed=2).first())
+        return b"2" * size
+
+    second = FileSource(tmp_path / "root.key", entropy).first()
+    assert second.parameters == first[0].parameters
+    assert names(tmp_path) == ["root.key"]
+
+
+def test_a_file_system_without_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    root = source(tmp_path).first()
+    assert source(tmp_path, seed=2).first().parameters == root.parameters
+    assert names(tmp_path) == ["root.key"]
 
 
 def test_what_is_wrapped_is_bound_to_key_and_aad(tmp_path: Path) -> None:

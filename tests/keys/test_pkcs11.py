@@ -85,11 +85,11 @@ def test_the_key_never_leaves_the_token() -> None:
 def test_a_ring_moves_from_one_key_to_the_next() -> None:
     first = source("ring")
     keys = {1: b"1" * 32}
-    record = record_of(first.first(), keys, {1: 0})
+    record = record_of(first.first(), keys, {1: 0}, {1: 0})
     assert keys_of(record, first) == keys
     root = first.next()
     keys[2] = b"2" * 32
-    moved = record_of(root, keys, {1: 0, 2: 1})
+    moved = record_of(root, keys, {1: 0, 2: 1}, {1: 0, 2: 0})
     assert moved.root_parameters["key"] != record.root_parameters["key"]
     assert keys_of(moved, source("ring", 7)) == keys
     assert keys_of(record, first) == {1: b"1" * 32}

@@ -1,6 +1,7 @@
 """The ring: made once, opened by its root alone, rotated without a moment of danger."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +12,16 @@ from msgspec.structs import replace
 
 from stanchion.keys.key_file import FileSource
 from stanchion.keys.passphrase import Cost, PassphraseSource
-from stanchion.keys.ring import KeyRing, RingRecord, keys_of, open_ring, ring_record
+from stanchion.keys.ring import (
+    RETRIED_AFTER_MS,
+    KeyRing,
+    RingRecord,
+    keys_of,
+    open_ring,
+    ring_record,
+)
 from stanchion.keys.root import RootSource, RootUnusable
-from stanchion.keys.rotation import rotate
+from stanchion.keys.rotation import SEAL_AFTER_S, rotate
 from stanchion.keys.sealing import Unsealable
 from stanchion.store.documents import Documents
 from tests.keys.conftest import START_MS, Crash, Store, TurnedClock, entropy_of
@@ -27,13 +35,19 @@ def phrase(passphrase: str) -> PassphraseSource:
     return PassphraseSource(passphrase, entropy_of(4), Cost(n=2**4))
 
 
-def opened(documents: Documents, source: RootSource) -> KeyRing:
-    return asyncio.run(open_ring(documents, source, TurnedClock(), entropy_of(9)))
+ROTATED_AFTER_S = 60
+SETTLED_MS = START_MS + (ROTATED_AFTER_S + SEAL_AFTER_S) * 1000
+
+
+def opened(documents: Documents, source: RootSource, now_ms: int = START_MS) -> KeyRing:
+    clock = TurnedClock()
+    clock.advance((now_ms - START_MS) / 1000)
+    return asyncio.run(open_ring(documents, source, clock, entropy_of(9)))
 
 
 def rotated(documents: Documents, old: RootSource, new: RootSource) -> None:
     clock = TurnedClock()
-    clock.advance(60)
+    clock.advance(ROTATED_AFTER_S)
     asyncio.run(rotate(documents, old, new, clock, entropy_of(8)))
 
 
@@ -186,7 +200,7 @@ def test_rotation_keeps_what_was_sealed(documents: Documents, tmp_path: Path) ->
     sealed = ring.seal("p", b"old")
     old_root = (tmp_path / "root.key").read_text()
     rotated(documents, files(tmp_path, 2), files(tmp_path, 3))
-    again = opened(documents, files(tmp_path, 5))
+    again = opened(documents, files(tmp_path, 5), SETTLED_MS)
     assert again.open("p", sealed) == b"old"
     assert again.seal("p", b"")[1:5] == bytes((0, 0, 0, 2))
     assert (tmp_path / "root.key").read_text() != old_root
@@ -288,12 +302,26 @@ def test_a_running_server_takes_a_rotation_up(store: Store, tmp_path: Path) -> N
     documents, elsewhere = Documents(store), Documents(store)
     running = opened(documents, files(tmp_path))
     rotated(elsewhere, files(tmp_path, 2), files(tmp_path, 3))
-    sealed = opened(elsewhere, files(tmp_path)).seal("p", b"new")
+    sealed = opened(elsewhere, files(tmp_path), SETTLED_MS).seal("p", b"new")
     with pytest.raises(Unsealable, match="ring key 2, which is not in the ring"):
         running.open("p", sealed)
     asyncio.run(documents.refresh())
-    asyncio.run(running.refresh(documents))
+    asyncio.run(running.refresh(documents, SETTLED_MS))
     assert running.open("p", sealed) == b"new"
+    assert running.seal("p", b"")[4] == 2
+
+
+def test_a_new_key_seals_when_everybody_has_it(store: Store, tmp_path: Path) -> None:
+    documents, elsewhere = Documents(store), Documents(store)
+    running = opened(documents, files(tmp_path))
+    rotated(elsewhere, files(tmp_path, 2), files(tmp_path, 3))
+    started = opened(elsewhere, files(tmp_path), SETTLED_MS - 1)
+    asyncio.run(documents.refresh())
+    asyncio.run(running.refresh(documents, SETTLED_MS - 1))
+    for ring in (running, started):
+        assert ring.seal("p", b"")[4] == 1
+    asyncio.run(running.refresh(documents, SETTLED_MS))
+    assert started.open("p", running.seal("p", b"1")) == b"1"
     assert running.seal("p", b"")[4] == 2
 
 
@@ -303,9 +331,34 @@ def test_a_server_that_cannot_take_it_up_goes_on(store: Store) -> None:
     rotated(elsewhere, phrase("correct horse battery"), phrase("another passphrase"))
     asyncio.run(documents.refresh())
     with pytest.raises(RootUnusable):
-        asyncio.run(running.refresh(documents))
-    asyncio.run(running.refresh(documents))  # it is said once
+        asyncio.run(running.refresh(documents, SETTLED_MS))
+    asyncio.run(running.refresh(documents, SETTLED_MS))  # it is said once
+    assert running.seal("p", b"")[4] == 1
     assert running.open("p", running.seal("p", b"1")) == b"1"
+
+
+def test_a_second_rotation_does_not_hurry_the_first(store: Store, tmp_path: Path) -> None:
+    documents = Documents(store)
+    opened(documents, files(tmp_path))
+    for seed in (2, 4):
+        rotated(documents, files(tmp_path, seed), files(tmp_path, seed + 1))
+    assert opened(documents, files(tmp_path), SETTLED_MS - 1).seal("p", b"")[4] == 1
+    assert opened(documents, files(tmp_path), SETTLED_MS).seal("p", b"")[4] == 3
+
+
+def test_a_root_that_is_brought_later_is_found(store: Store, tmp_path: Path) -> None:
+    documents, elsewhere = Documents(store), Documents(store)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    running = opened(documents, files(here))
+    shutil.copytree(here, there)
+    rotated(elsewhere, files(there, 2), files(there, 3))
+    asyncio.run(documents.refresh())
+    with pytest.raises(RootUnusable):
+        asyncio.run(running.refresh(documents, SETTLED_MS))
+    shutil.copy(there / "root.key", here)
+    asyncio.run(running.refresh(documents, SETTLED_MS + RETRIED_AFTER_MS))
+    assert running.seal("p", b"")[4] == 2
 
 
 def test_there_is_nothing_to_rotate_before_the_first_start(

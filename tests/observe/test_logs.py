@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from stanchion.observe import logs
+from stanchion.store.contract import StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,20 @@ def test_a_failure_inside_is_one_line_with_its_traceback(form: str) -> None:
     assert text.count("\n") == 1
     assert "test_a_failure_inside" in text
     assert "request failed" in text
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_failure_of_the_store_is_one_line_that_says_what_it_was(form: str) -> None:
+    stream = io.StringIO()
+    logs.configure("warning", form, stream)  # type: ignore[arg-type]
+    try:
+        raise StoreError("no connection\nto be had")
+    except StoreError as error:
+        failed(error)
+    text = stream.getvalue()
+    assert text.count("\n") == 1
+    assert "no connection" in text
+    assert "Traceback" not in text
 
 
 def test_levels() -> None:

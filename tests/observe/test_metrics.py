@@ -54,3 +54,13 @@ def test_values_of_others_are_read_when_asked_for() -> None:
 
 def test_the_process_is_there_too() -> None:
     assert samples(Metrics())["process_resident_memory_bytes", ()] > 0
+
+
+def test_a_worker_is_a_label_of_everything() -> None:
+    metrics = Metrics(worker=2)
+    metrics.answered("SendMessage", "OK", 0.002)
+    metrics.watch(Reading("stanchion_long_polls", "Help.", "gauge", lambda: 7))
+    found = samples(metrics)
+    assert found["stanchion_requests_total", ("SendMessage", "OK", "2")] == 1
+    assert found["stanchion_long_polls", ("2",)] == 7
+    assert {labels[-1:] for _, labels in found} == {("2",)}

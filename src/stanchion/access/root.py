@@ -3,7 +3,9 @@
 The environment decides when it names a key. Otherwise the store's key stays as it is; and when
 there is none yet, one is made and handed over in a file that only the owner may read. The file is
 complete and on the disk before the store knows the key, so no crash can leave a key that nobody
-has; it is never overwritten. Secrets go nowhere else. Called by the server before it listens.
+has; it is never overwritten. Of several servers that start at the same moment, the key of one is
+the root key, and no other is left in a file. Secrets go nowhere else. Called by the server before
+it listens.
 """
 
 import os
@@ -15,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from stanchion.access.entities import AccessKey, Account
+from stanchion.keys.key_file import put_in_place
 from stanchion.keys.sealing import Sealer
 from stanchion.store.documents import Documents, Draft
 
@@ -68,15 +71,22 @@ async def ensure_root_key(
         )
     path = data_dir / FILE_NAME
     try:
-        if path.exists():
-            # Left by a start that ended before the store knew, or put there by the operator.
-            await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, _read(path), now_ms)
+        # One that is there was left by a start that ended before the store knew, or put there by
+        # the operator.
+        made = None if path.exists() else new_root_key(entropy)
+        if made is not None:
+            _write(path, _lines(made, endpoint_url))
+        key = _read(path)
+        await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, key, now_ms, is_first=True)
+        # Another server may have been faster.
+        documents.forget()
+        if key != made:
             return None
-        key = new_root_key(entropy)
-        _write(path, _lines(key, endpoint_url))
+        if not await _is_set(documents, sealer, key):
+            path.unlink()
+            return None
     except (OSError, UnicodeDecodeError) as error:
         raise UnreadableCredentialsError(f"cannot use {path}: {error}") from error
-    await set_root_key(documents, sealer, ROOT_ACCOUNT_ID, key, now_ms)
     return path
 
 
@@ -94,10 +104,17 @@ async def _is_set(documents: Documents, sealer: Sealer, key: RootKey) -> bool:
 
 
 async def set_root_key(
-    documents: Documents, sealer: Sealer, account_id: str, key: RootKey, now_ms: int
+    documents: Documents,
+    sealer: Sealer,
+    account_id: str,
+    key: RootKey,
+    now_ms: int,
+    *,
+    is_first: bool = False,
 ) -> None:
     """Make this the one root key of an account, creating the account if there is none.
 
+    When it `is_first`, it does not take the place of one that is there by then.
     Raises `UnreadableCredentialsError` when another account or a user has a key of that id.
     """
     document = AccessKey(
@@ -110,6 +127,8 @@ async def set_root_key(
     async def change(draft: Draft) -> None:
         account = await draft.get(Account, "", account_id)
         account = account or Account(id=account_id, created_at_ms=now_ms)
+        if is_first and account.root_access_key_ids:
+            return
         taken = await draft.get(AccessKey, "", key.access_key_id)
         if taken is not None and (taken.account_id, taken.user) != (account_id, ""):
             raise UnreadableCredentialsError(
@@ -142,15 +161,15 @@ def _lines(key: RootKey, endpoint_url: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing, and durable."""
-    unfinished = path.with_suffix(".unfinished")
+    """All of it or nothing, and durable. A file that is there by then stays as it is."""
+    unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
     unfinished.unlink(missing_ok=True)
     file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
     with open(file, "w", encoding="ascii") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
-    unfinished.rename(path)
+    put_in_place(unfinished, path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)

@@ -29,6 +29,7 @@ def show(config: str | None, **flags: Any) -> None:
         for name, value in {
             **msgspec.structs.asdict(settings),
             "store": without_password(settings.store),
+            "shards": [without_password(shard) for shard in settings.shards],
         }.items()
     }
     width = max(map(len, lines.values()))

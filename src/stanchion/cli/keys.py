@@ -20,8 +20,9 @@ from stanchion.keys.choice import (
     next_root_of_kind,
     root_of_kind,
 )
-from stanchion.keys.ring import RingRecord, ring_record
+from stanchion.keys.ring import RingRecord, WrappedKey, ring_record, sealing_number
 from stanchion.keys.root import Root, RootUnusable
+from stanchion.keys.rotation import SEAL_AFTER_S
 from stanchion.keys.rotation import rotate as rotate_ring
 from stanchion.store.contract import StoreError, StoreUnusable
 from stanchion.store.documents import Documents
@@ -29,6 +30,7 @@ from stanchion.store.documents import Documents
 Answer = TypeVar("Answer")
 
 _DAY_MS = 86_400_000
+SEAL_AFTER_MAX_S = 7 * 86_400
 
 DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where the server's state lives.")
 
@@ -53,9 +55,16 @@ def _lines(record: RingRecord, now_ms: int) -> list[str]:
     for key in record.keys:
         created = datetime.fromtimestamp(key.created_at_ms // 1000, UTC)
         days = (now_ms - key.created_at_ms) // _DAY_MS
-        role = "active" if key.number == record.active else "opens what it sealed before"
+        role = _role(record, key, now_ms)
         lines.append(f"ring key {key.number}: made {created:%Y-%m-%d}, {days} days old, {role}")
     return lines
+
+
+def _role(record: RingRecord, key: WrappedKey, now_ms: int) -> str:
+    if key.seals_from_ms > now_ms:
+        return f"active in {-(-(key.seals_from_ms - now_ms) // 1000)} s"
+    is_active = key.number == sealing_number(record, now_ms)
+    return "active" if is_active else "opens what it sealed before"
 
 
 @keys.command()
@@ -67,15 +76,29 @@ def _lines(record: RingRecord, now_ms: int) -> list[str]:
     metavar="N",
     help="Read the new passphrase from there.",
 )
+@click.option(
+    "--seal-after",
+    type=click.IntRange(0, SEAL_AFTER_MAX_S),
+    metavar="SECONDS",
+    default=SEAL_AFTER_S,
+    help=f"When the new key is first used to seal.  [{SEAL_AFTER_S}]",
+)
 @with_options(CONFIG)
 def rotate(
-    config: str | None, to: str | None, new_root_passphrase_fd: int | None, **flags: Any
+    config: str | None,
+    to: str | None,
+    new_root_passphrase_fd: int | None,
+    seal_after: int,
+    **flags: Any,
 ) -> None:
     """Put the keys under another root of trust, and make a new active one.
 
     Messages are not touched, and a server may be running. The root so far is needed as for
     `stanchion serve`. A new key file or a new key in the PKCS#11 token is made; a new passphrase is
     taken from STANCHION_NEW_ROOT_PASSPHRASE, or from a file descriptor.
+
+    Servers on several machines all need the new root before the new key seals: give them the time
+    with --seal-after.
     """
     settings = _settings(config, flags)
     new_file = NO_FILE if new_root_passphrase_fd is None else new_root_passphrase_fd
@@ -85,7 +108,7 @@ def rotate(
         place = (settings, settings.data_path, os.environ)
         old = root_of_kind(kind, *place)
         new = next_root_of_kind(to or kind, *place, new_file)
-        return await rotate_ring(documents, old, new, SystemClock(), os.urandom)
+        return await rotate_ring(documents, old, new, SystemClock(), os.urandom, seal_after)
 
     root = _over_documents(settings, work)
     click.echo(f"The keys are now under the {root.description}. {root.loss}")

@@ -14,6 +14,8 @@ _VERBS = {
     "role": "stanchion.cli.role:role",
     "policy": "stanchion.cli.policy:policy",
     "keys": "stanchion.cli.keys:keys",
+    "migrate": "stanchion.cli.migrate:migrate",
+    "shard": "stanchion.cli.shard:shard",
     "tls": "stanchion.cli.tls:tls",
     "config": "stanchion.cli.config:config",
     "version": "stanchion.cli.version:version",

@@ -19,7 +19,8 @@ def serve(config: str | None, **flags: Any) -> None:
     what is under way and ends with exit code 0.
 
     With --store postgresql://…, any number of servers share a database, and need the same root of
-    trust: --root-key-file, a passphrase, or a PKCS#11 token.
+    trust: --root-key-file, a passphrase, or a PKCS#11 token. --workers N starts several of them on
+    the ports of this one.
 
     Every setting can also be given as STANCHION_<NAME> or in a file; `stanchion config show`
     lists them all.

@@ -37,7 +37,9 @@ ROOT = (
 SERVING = (
     click.option("--data-dir", metavar="DIR", help="Where state lives; made if there is none."),
     *LISTEN,
+    click.option("--workers", metavar="N", help="Processes, with a database only.  [1]"),
     click.option("--store", metavar="STORE", help="Where queues are kept.  [sqlite]"),
+    click.option("--shards", metavar="NAME=URL,...", help="Further databases for messages."),
     click.option("--tls-cert", metavar="FILE", help="Certificate chain (PEM), to serve HTTPS too."),
     click.option("--tls-key", metavar="FILE", help="Its private key (PEM)."),
     click.option("--tls-port", metavar="PORT", help="Port for HTTPS.  [9325]"),

@@ -64,8 +64,17 @@ class Listener:
     def buffered_bytes(self) -> int:
         return self._shared.buffers.used_bytes
 
-    async def open(self, host: str, port: int, tls: CertificateWatcher | None = None) -> int:
+    async def open(
+        self,
+        host: str,
+        port: int,
+        tls: CertificateWatcher | None = None,
+        *,
+        is_shared: bool = False,
+    ) -> int:
         """Listen, with TLS when given certificates; the port, which is chosen when it is 0.
+
+        A port that `is_shared` may be listened on by other processes too, if they say so as well.
 
         Raises OSError when the address cannot be had.
         """
@@ -76,6 +85,7 @@ class Listener:
             port,
             ssl=tls.context if tls else None,
             backlog=_BACKLOG,
+            reuse_port=is_shared or None,
             ssl_handshake_timeout=shared.limits.header_timeout_s if secure else None,
         )
         self._servers.append(server)

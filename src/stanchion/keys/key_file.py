@@ -37,8 +37,10 @@ class FileSource:
     def first(self) -> Root:
         key = _read(self._path)
         if key is None:
-            key = self._entropy(KEY_BYTES)
-            _write(self._path, key)
+            made = self._entropy(KEY_BYTES)
+            _write(self._path, made)
+            # Of several servers that make it at the same moment, one does.
+            key = _read(self._path) or made
         return self._root(key)
 
     def next(self) -> Root:
@@ -126,7 +128,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, key: bytes) -> None:
-    """All of it or nothing, and durable."""
+    """All of it or nothing, and durable. A file that is there by then stays as it is."""
     unfinished = path.with_name(f"{path.name}.{_fingerprint(key)}.unfinished")
     try:
         file = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
@@ -134,12 +136,25 @@ def _write(path: Path, key: bytes) -> None:
             stream.write(f"{key.hex()}\n")
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.rename(path)
+        put_in_place(unfinished, path)
         _flush(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise RootUnusable(f"cannot write the root key file {path}: {error.strerror}") from error
+
+
+def put_in_place(unfinished: Path, path: Path) -> None:
+    """Give a file its name, unless there is one of that name: then it goes. Raises `OSError`."""
+    try:
+        path.hardlink_to(unfinished)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without links.
+        unfinished.rename(path)
+        return
+    unfinished.unlink()
 
 
 @contextlib.contextmanager

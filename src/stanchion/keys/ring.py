@@ -2,9 +2,10 @@
 
 Kept as one document with the name of its root and a check, so that another root is told from
 damage. A rotation adds a key and wraps them all under another root; what was sealed before stays as
-it is, because no key ever leaves the ring. Something sealed is the byte 1, the number of the ring
-key (4 bytes), a nonce (12), and AES-256-GCM ciphertext with its tag; the purpose is authenticated.
-Opened once by the server, and refreshed when documents were edited by somebody else.
+it is, because no key ever leaves the ring. A new key seals once every process has had the time to
+learn of it, so that each opens what the others seal. Something sealed is the byte 1, the number of
+the ring key (4 bytes), a nonce (12), and AES-256-GCM ciphertext with its tag; the purpose is
+authenticated. Opened once by the server, and refreshed when documents were edited by somebody else.
 """
 
 import os
@@ -42,6 +43,8 @@ class WrappedKey(Struct, frozen=True):
     number: int
     created_at_ms: int
     wrapped: bytes
+    seals_from_ms: int = 0
+    """By then every process has the key; until then the one before it seals."""
 
 
 class RingRecord(Document, frozen=True, kw_only=True):
@@ -64,7 +67,10 @@ class SealedSecret(Document, frozen=True, kw_only=True):
 
 
 def record_of(
-    root: Root, keys: Mapping[int, bytes], created_at_ms: Mapping[int, int]
+    root: Root,
+    keys: Mapping[int, bytes],
+    created_at_ms: Mapping[int, int],
+    seals_from_ms: Mapping[int, int],
 ) -> RingRecord:
     """The ring as it is stored under a root. The key of the highest number is active."""
     active = max(keys)
@@ -74,7 +80,12 @@ def record_of(
         check=root.wrap(_check(active, keys), _CHECK_AAD),
         active=active,
         keys=tuple(
-            WrappedKey(number, created_at_ms[number], root.wrap(key, _key_aad(number)))
+            WrappedKey(
+                number,
+                created_at_ms[number],
+                root.wrap(key, _key_aad(number)),
+                seals_from_ms[number],
+            )
             for number, key in keys.items()
         ),
     )
@@ -136,11 +147,12 @@ async def open_ring(
     if record is None:
         root = source.first()
         # The root is durable from here on, so that no crash leaves a ring without one.
-        made = record_of(root, {1: entropy(KEY_BYTES)}, {1: clock.now_ms()})
+        made = record_of(root, {1: entropy(KEY_BYTES)}, {1: clock.now_ms()}, {1: 0})
         record = await _put_first(documents, made, NAME)
         if record is made:
             notice = f"Everything is sealed under the {root.description}. {root.loss}"
-    return KeyRing(keys_of(record, source), record.active, entropy, source, notice)
+    active = sealing_number(record, clock.now_ms())
+    return KeyRing(keys_of(record, source), active, entropy, source, notice)
 
 
 async def _put_first(documents: Documents, made: D, name: str) -> D:
@@ -163,7 +175,16 @@ async def ring_record(documents: Documents) -> RingRecord:
     return record
 
 
+def sealing_number(record: RingRecord, now_ms: int) -> int:
+    """The key to seal with: the newest one that everybody has."""
+    known = [key.number for key in record.keys if key.seals_from_ms <= now_ms]
+    return max(known, default=record.active)
+
+
 # --- Using --------------------------------------------------------------------------------------
+
+RETRIED_AFTER_MS = 60_000
+"""When a root that could not be had is looked for again: an operator may have put it there."""
 
 _VERSION = 1
 _HEAD = Packer(">BI")
@@ -184,18 +205,19 @@ class KeyRing:
         """Without a `source` the ring is what it is for ever."""
         self._source = source
         self._out_of_reach: RingRecord | None = None
+        self._tried_at_ms = 0
         self.notice = notice
         """One paragraph for the operator, when the ring was just made."""
         self._entropy = entropy
-        self._set(keys, active)
+        self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
+        self._seal_with(active)
 
     @classmethod
     def ephemeral(cls, entropy: Entropy = os.urandom) -> "KeyRing":
         """A ring that is forgotten with this object, for a server that forgets everything."""
         return cls({1: entropy(KEY_BYTES)}, 1, entropy)
 
-    def _set(self, keys: Mapping[int, bytes], active: int) -> None:
-        self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
+    def _seal_with(self, active: int) -> None:
         self._head = _HEAD.pack(_VERSION, active)
         self._active = self._ciphers[active]
 
@@ -226,17 +248,19 @@ class KeyRing:
             found = await _put_first(documents, made, name)
         return self.open(purpose, found.sealed)
 
-    async def refresh(self, documents: Documents) -> None:
-        """Take up the keys of a rotation by another process.
+    async def refresh(self, documents: Documents, now_ms: int) -> None:
+        """Take up the keys of a rotation by another process: at once to open, then to seal.
 
-        Cheap unless there was one: to be called whenever documents have been edited elsewhere.
-        Raises `RootUnusable` when the new root cannot be had here; the keys so far stay in use.
+        Cheap unless there was one: to be called all the time. Raises `RootUnusable` when the new
+        root cannot be had here; the keys so far stay in use.
         """
         record = await documents.get(RingRecord, "", NAME)
-        known = self._ciphers.keys()
-        if record is None or self._source is None or {key.number for key in record.keys} == known:
+        if record is None or self._source is None:
             return
-        if record == self._out_of_reach:
-            return  # To find that out takes a moment, and it has been said.
-        self._out_of_reach = record
-        self._set(keys_of(record, self._source), record.active)
+        if self._ciphers.keys() != {key.number for key in record.keys}:
+            if record == self._out_of_reach and now_ms < self._tried_at_ms + RETRIED_AFTER_MS:
+                return  # To find that out takes a moment, and it has been said.
+            self._out_of_reach, self._tried_at_ms = record, now_ms
+            keys = keys_of(record, self._source)
+            self._ciphers = {number: AESGCM(key) for number, key in keys.items()}
+        self._seal_with(sealing_number(record, now_ms))

@@ -11,24 +11,36 @@ from stanchion.keys.ring import NAME, RingRecord, keys_of, record_of, ring_recor
 from stanchion.keys.root import KEY_BYTES, Entropy, Root, RootSource, RootUnusable
 from stanchion.store.documents import Documents, Draft
 
+SEAL_AFTER_S = 5
+"""When all servers that have the new root have the new key: they look twice a second."""
+
 
 async def rotate(
-    documents: Documents, old: RootSource, new: RootSource, clock: Clock, entropy: Entropy
+    documents: Documents,
+    old: RootSource,
+    new: RootSource,
+    clock: Clock,
+    entropy: Entropy,
+    seal_after_s: int = SEAL_AFTER_S,
 ) -> Root:
     """Wrap the ring under another root, with a new active key. Answer: the new root.
 
+    The new key seals after so many seconds, and the one before it until then: who does not have the
+    new root by then cannot open what others seal.
     Raises `RootUnusable` with everything as it was, and `StoreError`, after which either root may
     be the one: both can still be found.
     """
     record = await ring_record(documents)
     keys = keys_of(record, old)
     created_at_ms = {key.number: key.created_at_ms for key in record.keys}
+    seals_from_ms = {key.number: key.seals_from_ms for key in record.keys}
     number = max(keys) + 1
     root = new.next()
     rotated = record_of(
         root,
         {**keys, number: entropy(KEY_BYTES)},
         {**created_at_ms, number: clock.now_ms()},
+        {**seals_from_ms, number: clock.now_ms() + seal_after_s * 1000},
     )
 
     async def work(draft: Draft) -> None:

@@ -13,6 +13,8 @@ import traceback
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+from stanchion.store.contract import StoreError
+
 LINES_PER_S = 10
 LINES_BURST = 100
 
@@ -20,12 +22,22 @@ INFO, WARNING, ERROR = logging.INFO, logging.WARNING, logging.ERROR
 
 _server = logging.getLogger("stanchion")
 _requests = logging.getLogger("stanchion.requests")
+_process: dict[str, object] = {}
 
 
 def configure(
-    level: str = "info", form: Literal["console", "json"] = "console", stream: TextIO | None = None
+    level: str = "info",
+    form: Literal["console", "json"] = "console",
+    stream: TextIO | None = None,
+    *,
+    worker: int = 0,
 ) -> None:
-    """Send lines of at least `level` to `stream`: standard error unless told otherwise."""
+    """Send lines of at least `level` to `stream`: standard error unless told otherwise.
+
+    Every line names the `worker`, if this process is one.
+    """
+    global _process
+    _process = {"worker": worker} if worker else {}
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_JsonLine() if form == "json" else _ConsoleLine())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
@@ -51,7 +63,10 @@ def failed(
     status: int,
     cause: Exception | None,
 ) -> None:
-    """One line about a request that failed; `cause` is the failure inside, when it was ours."""
+    """One line about a request that failed; `cause` is the failure inside, when it was ours.
+
+    A store says what is wrong with it; anything else is a mistake, and where it was made matters.
+    """
     fields = {
         "action": action,
         "code": code,
@@ -59,9 +74,12 @@ def failed(
         "peer_ip": peer_ip,
         "request_id": request_id,
     }
-    level = logging.INFO if cause is None else logging.ERROR
-    name = "request refused" if cause is None else "request failed"
-    _requests.log(level, name, exc_info=cause, extra={"fields": fields})
+    if cause is None:
+        _requests.info("request refused", extra={"fields": fields})
+    elif isinstance(cause, StoreError):
+        _requests.warning("request failed", extra={"fields": {**fields, "error": cause}})
+    else:
+        _requests.error("request failed", exc_info=cause, extra={"fields": fields})
 
 
 class RateLimit(logging.Filter):
@@ -121,7 +139,7 @@ def _instant(record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    fields: dict[str, object] = dict(getattr(record, "fields", {}))
+    fields: dict[str, object] = {**getattr(record, "fields", {}), **_process}
     if record.exc_info and record.exc_info[1] is not None:
         error = record.exc_info[1]
         fields["error"] = f"{type(error).__name__}: {error}"

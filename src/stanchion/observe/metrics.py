@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 if TYPE_CHECKING:
-    from prometheus_client import Metric
+    from prometheus_client import CollectorRegistry, Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 21.0)
@@ -40,7 +40,9 @@ class Reading(Struct, frozen=True):
 class Metrics:
     """The counters of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: int = 0) -> None:
+        """`worker` is a label of everything, where there are several."""
+        self._worker = worker
         self.requests: dict[tuple[str, str], int] = {}
         """By action and outcome: `OK`, or the error's code."""
         self.latency: dict[str, Latency] = {}
@@ -68,7 +70,11 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(self)
-        return generate_latest(registry)
+        if not self._worker:
+            return generate_latest(registry)
+        labelled = CollectorRegistry()
+        labelled.register(_Labelled(registry, {"worker": str(self._worker)}))
+        return generate_latest(labelled)
 
     def collect(self) -> Iterator["Metric"]:
         """As prometheus_client wants it: metric families."""
@@ -94,6 +100,22 @@ class Metrics:
         for action, latency in self.latency.items():
             family.add_metric((action,), _cumulative(latency.counts), latency.sum_s)
         return family
+
+
+class _Labelled:
+    """What another registry has, with some more labels."""
+
+    def __init__(self, registry: "CollectorRegistry", labels: dict[str, str]) -> None:
+        self._registry = registry
+        self._labels = labels
+
+    def collect(self) -> Iterator["Metric"]:
+        for family in self._registry.collect():
+            family.samples = [
+                sample._replace(labels={**sample.labels, **self._labels})
+                for sample in family.samples
+            ]
+            yield family
 
 
 def _cumulative(counts: list[int]) -> list[tuple[str, float]]:
