@@ -75,7 +75,9 @@ def test_the_balancer_waits_longer_than_a_long_poll() -> None:
 def test_the_role_and_the_database_are_those_that_nodes_ask_for() -> None:
     text = files.text("database.sh")
     url = files.compose()["services"]["node1"]["environment"]["STANCHION_STORE"]
-    role, database = re.fullmatch(r"postgresql://(\w+)@database:5432/(\w+)", url).groups()  # type: ignore[union-attr]
+    named = re.fullmatch(r"postgresql://(\w+)@database:5432/(\w+)", url)
+    assert named
+    role, database = named.groups()
     assert f"CREATE ROLE {role} LOGIN" in text
     assert f"CREATE DATABASE {database} OWNER {role}" in text
 

@@ -317,4 +317,4 @@ TestFifoInMemory.settings = share(0.8, steps=30)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.4, steps=30)
 TestInPostgres = InPostgres.TestCase
-TestInPostgres.settings = share(0.3)
+TestInPostgres.settings = share(0.15)

@@ -272,4 +272,4 @@ TestInMemory.settings = share(0.8)
 TestInFiles = InFiles.TestCase
 TestInFiles.settings = share(0.5)
 TestInPostgres = InPostgres.TestCase
-TestInPostgres.settings = share(0.3)
+TestInPostgres.settings = share(0.15)
