@@ -15,18 +15,21 @@ from stanchion.store.contract import (
     SendFifo,
     StoreBusy,
     UpdateQueue,
+    Upkeep,
 )
 from stanchion.store.shards.cluster import Cluster
 from stanchion.store.shards.commands import (
     LeavePart,
+    ReadFifo,
     RenamePart,
     RetirePart,
     SetShardState,
+    WriteFifo,
 )
 from tests.shards.drains import begin, finish, on_a
-from tests.shards.fleet import open_all, over
+from tests.shards.fleet import BlockingShards, open_all, over
 from tests.shards.test_routing import claim, create, create_fifo, placement, send, shards
-from tests.store.driver import RETENTION_MS, create_queue, fifo_message
+from tests.store.driver import RETENTION_MS, Driver, create_queue, fifo_message
 
 
 async def fill(made: Cluster, queue_id: int, first: int, last: int) -> None:
@@ -122,6 +125,68 @@ async def test_a_mover_that_was_replaced_writes_nothing_more(made: Cluster) -> N
     await finish(await begin(made))
     heir = next(part for part in first.parts if part.shard == 2)
     assert await made.router.links[2].run(LeavePart(heir.id, 0)) is None
+
+
+async def check_is_whole(made: Cluster, queue_id: int) -> None:
+    """It has what three rounds of `fill` have sent, and upkeep takes none of it."""
+    assert await made.router.run(CountMessages(queue_id)) == MessageCounts(9, 0, 0)
+    for _ in range(5):
+        await made.router.run(Upkeep(1000))
+    claimed = await made.router.run(ClaimFifo(queue_id, 10, 600_000, 120_000))
+    assert claimed is not None
+    bodies = [one.body.decode() for one in claimed.messages]
+    for group in "xyz":
+        assert [b for b in bodies if b[0] == group] == [f"{group}:{n}" for n in range(3)]
+
+
+@over("a", "b")
+async def test_a_fifo_queue_comes_back_before_upkeep_has_dropped_what_it_left(
+    made: Cluster,
+) -> None:
+    await on_a(made)
+    queue_id = await create_fifo(made, spread="1")
+    await fill(made, queue_id, 0, 3)
+    mover = await begin(made)
+    await made.router.run(SetShardState("a", "open", ("draining",)))
+    await open_all(made)
+    for shard, heir_shard in ((1, 2), (2, 1)):
+        await made.router.home.run(RetirePart(queue_id, shard, heir_shard))
+        await mover.step()
+        assert await shards(made, queue_id) == [heir_shard]
+    await check_is_whole(made, queue_id)
+
+
+@over("a", "b")
+async def test_a_copy_that_was_begun_and_left_is_made_anew(made: Cluster) -> None:
+    await on_a(made)
+    queue_id = await create_fifo(made, spread="1")
+    await fill(made, queue_id, 0, 3)
+    placed = await made.router.home.run(RetirePart(queue_id, 1, 2))
+    old, heir = sorted(placed.parts, key=lambda part: part.shard)
+    await made.router.links[1].run(RenamePart(placed.name, old.id))
+    await made.router.tell(placed, heir)
+    part_of_it = await made.router.links[1].run(ReadFifo(old.id, 0, 4))
+    assert await made.router.links[2].run(WriteFifo(heir.id, part_of_it))
+    await finish(await begin(made))
+    assert await shards(made, queue_id) == [2]
+    await check_is_whole(made, queue_id)
+
+
+def test_parts_that_are_no_more_are_forgotten_after_a_day() -> None:
+    driver = Driver(BlockingShards("a", "b"))
+    try:
+        driver.create_fifo()
+        driver.store.drain("a", 2)  # type: ignore[attr-defined]
+        past = driver.query("SELECT id FROM past_part")
+        assert past
+        driver.wait(24 * 3600 * 1000)
+        driver.run(Upkeep(1000))
+        assert driver.query("SELECT id FROM past_part") == past
+        driver.wait(1)
+        driver.run(Upkeep(1000))
+        assert driver.query("SELECT id FROM past_part") == []
+    finally:
+        driver.store.close()
 
 
 @over("a")

@@ -23,6 +23,9 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema()), 1);
 -- name: try_lock_upkeep
 SELECT pg_try_advisory_xact_lock(hashtext(current_schema()), 2);
 
+-- name: lock_upkeep
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), 2);
+
 
 -- Wake-ups
 
@@ -1073,6 +1076,10 @@ SELECT 1 FROM past_part WHERE id = $1;
 -- name: insert_past_part
 INSERT INTO past_part (id, dropped_at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING;
 
+-- name: forget_past_parts
+DELETE FROM past_part WHERE id IN (
+    SELECT id FROM past_part WHERE dropped_at_ms < $1 ORDER BY dropped_at_ms LIMIT $2);
+
 -- name: rename_queue
 WITH renamed AS (
     UPDATE queue SET id = $2 WHERE id = $1 RETURNING backlog)
@@ -1117,6 +1124,12 @@ SELECT sequence FROM message WHERE backlog = $1 AND lane = -1 ORDER BY sequence;
 
 -- name: bodies_there
 SELECT sequence FROM message_body WHERE sequence = ANY ($1::bigint[]);
+
+-- name: doomed_among
+SELECT m.backlog, m.sequence
+FROM (SELECT id FROM backlog WHERE queue_id IS NULL AND drop_at_ms IS NOT NULL OFFSET 0) AS b
+CROSS JOIN LATERAL (SELECT backlog, sequence FROM message
+                    WHERE backlog = b.id AND sequence = ANY ($1::bigint[]) OFFSET 0) AS m;
 
 -- name: insert_moved_messages
 INSERT INTO message (backlog, sequence, lane, visible_at_ms, receive_count, first_received_at_ms,

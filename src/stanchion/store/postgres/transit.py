@@ -36,6 +36,8 @@ _MESSAGES_IN_TRANSIT = statement("messages_in_transit")
 _TAKE_OUT_OF_VIEW = statement("take_out_of_view")
 _STAGED_MESSAGES = statement("staged_messages")
 _BODIES_THERE = statement("bodies_there")
+_LOCK_UPKEEP = statement("lock_upkeep")
+_DOOMED_AMONG = statement("doomed_among")
 _INSERT_MOVED_MESSAGES = statement("insert_moved_messages")
 _INSERT_MOVED_BODIES = statement("insert_moved_bodies")
 _MARK_MOVED = statement("mark_moved")
@@ -111,8 +113,26 @@ async def stage(tx: Transaction, commands: Sequence[StageMessages]) -> list[bool
 
 
 async def _missing(tx: Transaction, rows: Sequence[MessageRow]) -> list[MessageRow]:
-    there = {row[0] for row in await tx.fetch(_BODIES_THERE, [row[0] for row in rows])}
+    there = await _bodies_there(tx, rows)
+    if there:
+        await _erase_remains(tx, there)
+        there = await _bodies_there(tx, rows)
     return [row for row in rows if row[0] not in there]
+
+
+async def _bodies_there(tx: Transaction, rows: Sequence[MessageRow]) -> set[int]:
+    return {row[0] for row in await tx.fetch(_BODIES_THERE, [row[0] for row in rows])}
+
+
+async def _erase_remains(tx: Transaction, sequences: Iterable[int]) -> None:
+    """Erase what these messages have left behind in parts that are no more.
+
+    They were here before, or have been copied in part before, and upkeep has not got to it yet.
+    """
+    # Upkeep locks nothing of what it is about to drop: it would take bodies that are new.
+    await tx.fetch(_LOCK_UPKEEP)
+    if rows := await tx.fetch(_DOOMED_AMONG, sorted(sequences)):
+        await expiry.erase(tx, [row[0] for row in rows], [row[1] for row in rows])
 
 
 async def _insert(tx: Transaction, place: Place, rows: Sequence[MessageRow]) -> None:

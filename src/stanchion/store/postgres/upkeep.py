@@ -2,8 +2,9 @@
 
 What a step does: drop rows of purged and deleted queues, delete messages whose retention is over,
 move exhausted ones to dead-letter queues, go on with move tasks, add up what flushes changed in the
-tallies, forget seconds that have passed, names whose quarantine is over, deduplication ids and
-receive attempts; and write down what time it is. Of several processes one does it at a time.
+tallies, forget seconds that have passed, names whose quarantine is over, deduplication ids,
+receive attempts and parts that were here; and write down what time it is. Of several processes one
+does it at a time.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,6 +27,8 @@ _DOOMED_KEPT_MS = 120_000
 """Longer than any flush takes: until then one that began before may add messages."""
 _DELETED_NAME_KEPT_MS = 24 * 3600 * 1000
 """Far longer than any quarantine, which is a minute on AWS."""
+_PAST_PART_KEPT_MS = 24 * 3600 * 1000
+"""Far longer than anybody goes on telling a shard of a part that is no more."""
 _TALLY_KEPT_MS = DELAY_MAX_MS + 60_000
 
 Step = Callable[[Transaction, int], Awaitable[int]]
@@ -89,4 +92,5 @@ _STEPS: tuple[Step, ...] = (
     _forget(statement("forget_deleted_queues"), _DELETED_NAME_KEPT_MS),
     _forget(statement("forget_deduplication"), DEDUPLICATION_MAX_MS),
     _forget(statement("forget_receive_attempts"), ATTEMPT_MAX_MS),
+    _forget(statement("forget_past_parts"), _PAST_PART_KEPT_MS),
 )
