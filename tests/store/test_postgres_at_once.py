@@ -307,3 +307,15 @@ def test_messages_that_are_moved_back_while_others_die_are_all_there(
     assert tuple(bodies[0]) == (40, 40)
     tasks = nodes.driver.run(ListMoves(dead.name, 100))
     assert sum(task.status == "RUNNING" for task in tasks) <= 1
+
+
+def test_a_message_that_has_moved_on_keeps_its_body(nodes: Nodes) -> None:
+    """Dropping a doomed backlog, when a dead letter leaves it between the look and the erasing."""
+    from stanchion.store.postgres.statements import statement
+    from tests.postgres import shared_database
+
+    queue = nodes.driver.create()
+    nodes.driver.send(queue.id, "moved")
+    ((backlog, sequence),) = shared_database().query("SELECT backlog, sequence FROM message")
+    shared_database().query(statement("erase_messages"), [backlog + 1], [sequence])
+    assert nodes.driver.bodies(queue.id) == ["moved"]

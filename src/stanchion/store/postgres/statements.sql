@@ -228,8 +228,9 @@ WHERE m.backlog = shown.backlog AND m.sequence = shown.sequence;
 -- name: erase_messages
 WITH gone AS (
     DELETE FROM message AS m USING unnest($1::bigint[], $2::bigint[]) AS w (backlog, sequence)
-    WHERE m.backlog = w.backlog AND m.sequence = w.sequence)
-DELETE FROM message_body WHERE sequence = ANY ($2::bigint[]);
+    WHERE m.backlog = w.backlog AND m.sequence = w.sequence
+    RETURNING m.sequence)
+DELETE FROM message_body AS b USING gone WHERE b.sequence = gone.sequence;
 
 -- name: oldest_messages
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, b.body_bytes
