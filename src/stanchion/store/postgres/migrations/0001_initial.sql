@@ -311,7 +311,7 @@ BEGIN
         SELECT attrelid::regclass AS name, attname
         FROM pg_attribute
         JOIN pg_class ON pg_class.oid = attrelid
-        WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' AND attnum > 0
+        WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r' AND attnum > 0
     LOOP
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', own.name, own.attname);
     END LOOP;
