@@ -264,6 +264,13 @@ def test_nothing_about_a_key_excuses_it_from_its_signature(bench: Bench) -> None
 # --- Sessions -------------------------------------------------------------------------------------
 
 
+def test_who_asks_without_the_token_of_a_session_does_not_keep_it_out(bench: Bench) -> None:
+    credentials = bench.session()
+    with pytest.raises(InvalidClientTokenId):
+        bench.authenticate(signed_with(structs.replace(credentials, token="")))
+    bench.authenticate(signed_with(credentials))
+
+
 def test_a_session_of_a_role(bench: Bench) -> None:
     caller = bench.authenticate(signed_with(bench.session())).caller
     assert caller.arn == "arn:aws:sts::000000000000:assumed-role/worker/me"

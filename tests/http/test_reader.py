@@ -128,6 +128,7 @@ def test_an_offered_upgrade_is_declined_without_losing_the_body() -> None:
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
+CONNECT = b"CONNECT b:1 HTTP/1.1\r\nHost: a\r\n"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,11 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
         b"GET ftp://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http:///p HTTP/1.1\r\nHost: a\r\n\r\n",
         b"GET http://u@b/ HTTP/1.1\r\nHost: a\r\n\r\n",
-        b"CONNECT b:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+        CONNECT + b"\r\n",
+        CONNECT + b"Connection: keep-alive\r\n\r\n",
+        CONNECT + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+        CONNECT + b"Connection: x\r\nContent-Length: 3\r\n\r\nabc",
+        b"CONNECT / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"get / HTTP/1.1\r\nHost: a\r\n\r\n",
         b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -114,15 +114,18 @@ class SignatureAuthenticator:
     async def _look_up(self, access_key_id: str, token: str | None, now_s: float) -> _Known | None:
         # Before anything is read: an edit meanwhile makes what was read stale at once.
         epoch = self._documents.epoch
-        # A key that was just made or activated is known again.
-        if not _is_access_key_id(access_key_id) or self._unknown.get(access_key_id, now_s) == epoch:
+        if not _is_access_key_id(access_key_id):
             return None
         if token is not None:
+            # Whatever was asked without its token: nobody can keep a session out that way.
             known = await self._read_session(access_key_id, token, epoch)
+        elif self._unknown.get(access_key_id, now_s) == epoch:
+            return None
         else:
             known = await self._read_key(access_key_id, epoch)
         if known is None:
             if token is None:
+                # A key that is made or activated, which is an edit, is known again at once.
                 self._unknown.put(access_key_id, epoch, now_s)
             return None
         self._known.pop(access_key_id, None)

@@ -74,6 +74,7 @@ class RequestReader:
         self._parser = HttpRequestParser(self)
         self.expects_continue = False
         self._headers: dict[str, str] = {}
+        self._method = b""
         self._connection = ""
         self._upgrading = False
         self._between()
@@ -111,8 +112,8 @@ class RequestReader:
         The parser takes what follows an upgrade for the other protocol, but clients that offer
         HTTP/2 this way go on with their body.
         """
-        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (method, self._target, version)]
+        version = self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._method, self._target, version)]
         lines += [b"%b: %b" % field for field in self._fields if field[0].lower() != b"upgrade"]
         self._between()
         return b"\r\n".join([*lines, b"", rest])
@@ -159,6 +160,10 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:
         fields, limits = self._fields, self._limits
+        self._method = self._parser.get_method()
+        if self._method == b"CONNECT":
+            # The parser takes it for an upgrade whatever its headers, and there is none to decline.
+            self._refuse(Refusal.MALFORMED)
         if len(fields) > limits.header_count_max:
             self._refuse(Refusal.HEADERS_TOO_LARGE)
         if len(self._target) > limits.target_bytes_max:
@@ -233,13 +238,12 @@ class RequestReader:
     def on_message_complete(self) -> None:
         if self._upgrading:
             return
-        raw_method = self._parser.get_method()
         target = self._target.decode("latin-1")
         if target[0] != "/" or "#" in target:
             target = self._unusual_target(target)
         path, _, query = target.partition("?")
         request = HttpRequest(
-            _METHODS.get(raw_method) or raw_method.decode("latin-1"),
+            _METHODS.get(self._method) or self._method.decode("latin-1"),
             path,
             query,
             self._headers,
