@@ -143,6 +143,16 @@ def test_an_unsigned_host() -> None:
     assert error.message.startswith("'Host' or ':authority' must be a 'SignedHeader'")
 
 
+def test_a_signature_does_for_one_operation_only() -> None:
+    headers = {name: text for name, text in JSON_HEADERS.items() if name != "X-Amz-Target"}
+    assert len(headers) < len(JSON_HEADERS)
+    request = signed(headers=headers)
+    request.headers["x-amz-target"] = "AmazonSQS.DeleteQueue"
+    error = refused(request)
+    assert isinstance(error, SignatureDoesNotMatch)
+    assert error.message.startswith("'X-Amz-Target' must be a 'SignedHeader'")
+
+
 @pytest.mark.parametrize("region", ["us_east", "US-EAST-1", "é", "x" * 33, "-"])
 def test_regions_that_are_none(region: str) -> None:
     request = signed()

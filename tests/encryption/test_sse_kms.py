@@ -1,6 +1,5 @@
 """SSE-KMS through official clients: who may, what each failure is called, and how it ends."""
 
-import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,20 +16,28 @@ from tests.access_control.stage import (
     OTHER,
     REGION,
     ROOT,
-    Key,
     Stage,
-    Statement,
     allow,
     document,
     open_stage,
-    queue_arn,
     refusal,
     root_arn,
 )
+from tests.encryption.kms_queues import (
+    NAMES,
+    SQS,
+    arn_of,
+    bodies,
+    got,
+    key_policy,
+    new_key,
+    new_queue,
+    role,
+    send,
+    told,
+)
 from tests.encryption.rig import receive
 
-SQS = allow("sqs:*")
-NAMES = itertools.count(1)
 VIA_SQS = f"sqs.{REGION}.amazonaws.com"
 
 
@@ -48,54 +55,6 @@ def sqs(stage: Stage) -> Any:
 @pytest.fixture(scope="module")
 def kms(stage: Stage) -> Any:
     return stage.client("kms", secure=True)
-
-
-def new_key(kms: Any, *statements: Statement, **more: Any) -> str:
-    """A key that its account's policies decide about; its ARN."""
-    account = allow("kms:*", Principal={"AWS": root_arn(ACCOUNT)})
-    made = kms.create_key(Policy=document(account, *statements), **more)
-    arn: str = made["KeyMetadata"]["Arn"]
-    return arn
-
-
-def key_policy(kms: Any, arn: str, *statements: Statement) -> None:
-    account = allow("kms:*", Principal={"AWS": root_arn(ACCOUNT)})
-    policy = document(account, *statements)
-    kms.put_key_policy(KeyId=arn, PolicyName="default", Policy=policy)
-
-
-def new_queue(sqs: Any, key: str = "", name: str = "", **attributes: str) -> str:
-    """A queue, with SSE-KMS if a key is given; its URL."""
-    given = {"KmsMasterKeyId": key, **attributes} if key else attributes
-    url: str = sqs.create_queue(QueueName=name or f"q{next(NAMES)}", Attributes=given)["QueueUrl"]
-    return url
-
-
-def arn_of(url: str) -> str:
-    return queue_arn(url.rpartition("/")[2])
-
-
-def role(stage: Stage, *statements: Statement) -> Key:
-    """The key of a role that may do these things, and all with queues."""
-    made = stage.role(f"r{uuid.uuid4().hex}", SQS, *statements)
-    return stage.assume(stage.user(f"u{uuid.uuid4().hex}", allow("sts:AssumeRole")), made)
-
-
-def send(stage: Stage, key: Key, url: str, body: str = "hello") -> Any:
-    return stage.client("sqs", key, secure=True).send_message(QueueUrl=url, MessageBody=body)
-
-
-def got(stage: Stage, key: Key, url: str, **more: Any) -> list[dict[str, Any]]:
-    return receive(stage.client("sqs", key, secure=True), url, **{"VisibilityTimeout": 0} | more)
-
-
-def bodies(stage: Stage, key: Key, url: str) -> list[str]:
-    return sorted(message["Body"] for message in got(stage, key, url))
-
-
-def told(call: Callable[[], Any]) -> str:
-    """The error's code as a client sees it, whichever protocol it speaks."""
-    return refusal(call).code.rpartition("#")[2]
 
 
 # --- Keys and queues ------------------------------------------------------------------------------
@@ -178,6 +137,21 @@ def test_least_privilege(stage: Stage, sqs: Any, kms: Any) -> None:
     for key in (generates, elsewhere):
         assert told(lambda key=key: got(stage, key, url)) == "KMS.AccessDeniedException"
     assert bodies(stage, decrypts, url) == ["hello"]
+
+
+def test_a_session_uses_no_key_of_another_one_with_its_name(
+    stage: Stage, sqs: Any, kms: Any
+) -> None:
+    url = new_queue(sqs, new_key(kms))
+    user = stage.user(f"u{uuid.uuid4().hex}", allow("sts:AssumeRole"))
+    made = stage.role(f"r{uuid.uuid4().hex}", SQS, allow("kms:*"))
+    whole = stage.assume(user, made, "same")
+    restricted = stage.assume(user, made, "same", Policy=document(SQS))
+    for _ in range(2):
+        send(stage, whole, url)
+        assert bodies(stage, whole, url)
+        assert told(lambda: send(stage, restricted, url)) == "KMS.AccessDeniedException"
+        assert told(lambda: got(stage, restricted, url)) == "KMS.AccessDeniedException"
 
 
 def test_another_account_needs_both_sides(stage: Stage, sqs: Any, kms: Any) -> None:
@@ -425,6 +399,10 @@ def test_a_dead_letter_keeps_its_key_there_and_back(
     assert told(lambda: got(stage, of_dead_queue, dead)) == "KMS.AccessDeniedException"
     assert bodies(stage, of_live_queue, dead) == ["hello"]
     elsewhere = new_queue(sqs, dead_key, name=f"kept-elsewhere{fifo}", **_fifo(fifo))
+    of_no_key = stage.client("sqs", role(stage, allow("kms:Decrypt")), secure=True)
+    for task in ({}, {"DestinationArn": arn_of(elsewhere)}):
+        start = partial(of_no_key.start_message_move_task, SourceArn=arn_of(dead), **task)
+        assert told(start) == "KMS.AccessDeniedException"
     for task in ({}, {"DestinationArn": arn_of(elsewhere)}):
         sqs.start_message_move_task(SourceArn=arn_of(dead), **task)
         target = elsewhere if task else live

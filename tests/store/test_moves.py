@@ -289,6 +289,20 @@ def test_a_message_without_a_source_fails_the_task(queues: Queues) -> None:
     assert queues.bodies("work") == ["a1"]
 
 
+def test_a_source_that_sends_its_dead_letters_elsewhere_by_now_fails_the_task(
+    queues: Queues,
+) -> None:
+    bury(queues, "other", "a1")
+    bury(queues, "work", "b1")
+    start(queues)
+    queues.set("work", "archive", 1)
+    queues.driver.upkeep()
+    assert state(queues) == ("FAILED", 1, 2)
+    assert task(queues).failure == "no_source"
+    assert queues.bodies("dead") == ["b1"]
+    assert queues.bodies("other") == ["a1"]
+
+
 def test_a_source_that_is_gone_fails_the_task(queues: Queues) -> None:
     bury(queues, "other", "a1")
     bury(queues, "work", "b1")

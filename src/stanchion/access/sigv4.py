@@ -273,6 +273,11 @@ def verify(
         raise SignatureDoesNotMatch(
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."
         )
+    if "x-amz-target" in request.headers and "x-amz-target" not in scope.signed_headers:
+        # It says what is to be done: a signature for one operation must not do for another.
+        raise SignatureDoesNotMatch(
+            "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization."
+        )
     key = signing_key(secret, scope.date, scope.region, scope.service)
     host = request.headers.get("host", "")
     if _matches(request, signature, key, host):

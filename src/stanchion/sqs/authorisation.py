@@ -17,10 +17,11 @@ from stanchion.model.sqs import InvalidSecurity, QueueDoesNotExist
 from stanchion.service import Call
 from stanchion.sqs import move_tasks
 from stanchion.sqs.catalogue import Queue
+from stanchion.sqs.dead_letters import sources_of
 from stanchion.sqs.policy_document import granting
 from stanchion.sqs.service import Sqs
 from stanchion.sqs.urls import Arn, queue_arn, queue_url, read_arn
-from stanchion.store.contract import ListDeadLetterSources, QueueName
+from stanchion.store.contract import QueueName
 
 Rule = Callable[[Sqs, Call, Any], Awaitable[None]]
 
@@ -285,12 +286,7 @@ async def _destinations(
     """Where messages may go: without a destination, to every queue that they can have come from."""
     if destination_arn is not None:
         return [_queue_named(call, read_arn(destination_arn))]
-    found: list[QueueName] = []
-    after = ""
-    while records := await sqs.store.run(ListDeadLetterSources(source, after, 1000)):
-        found += [record.name for record in records]
-        after = records[-1].name.name
-    return found
+    return [record.name for record in await sources_of(sqs, source)]
 
 
 RULES: dict[str, Rule] = {

@@ -17,7 +17,7 @@ from stanchion.sqs import paging, redrive
 from stanchion.sqs.attributes import is_fifo
 from stanchion.sqs.service import Sqs, action
 from stanchion.sqs.urls import queue_url
-from stanchion.store.contract import ListDeadLetterSources, QueueName
+from stanchion.store.contract import ListDeadLetterSources, QueueName, QueueRecord
 
 
 async def check_target(
@@ -43,6 +43,19 @@ async def check_target(
         raise redrive.refused(
             policy, "The redrive allow policy of the dead-letter queue denies this source queue."
         )
+
+
+async def sources_of(sqs: Sqs, name: QueueName) -> list[QueueRecord]:
+    """All queues whose dead-letter queue it is."""
+    found: list[QueueRecord] = []
+    after = ""
+    while records := await sqs.store.run(ListDeadLetterSources(name, after, _PAGE)):
+        found += records
+        after = records[-1].name.name
+    return found
+
+
+_PAGE = 1000
 
 
 @action

@@ -54,7 +54,7 @@ def encryption_of(attributes: Mapping[str, str]) -> Encryption | None:
 
 
 Reader = tuple[int, str]
-"""A queue and the ARN of a caller."""
+"""A queue, and the credentials of a caller."""
 
 
 class Bodies:
@@ -69,17 +69,21 @@ class Bodies:
 
     # --- Sealing ----------------------------------------------------------------------------------
 
-    def sealing_key(self, call: Call, queue_id: int, encryption: Encryption) -> SealingKey | None:
-        """The key at hand, or None: then `new_sealing_key` gets one."""
+    async def sealing_key(
+        self, call: Call, queue_id: int, arn: str, encryption: Encryption | None
+    ) -> SealingKey | None:
+        """What bodies are sealed with; None for a queue that stores them as they are.
+
+        Raises what SQS calls a KMS's refusals, and `ServiceUnavailable`.
+        """
+        if encryption is None:
+            return None
         if encryption.provider == KMS:
             self._check_channel(call)
-        return self._keys.sealing_key(queue_id, encryption.key_id, _principal(call, encryption))
-
-    async def new_sealing_key(
-        self, call: Call, queue_id: int, arn: str, encryption: Encryption
-    ) -> SealingKey:
-        """Raises what SQS calls a KMS's refusals, and `ServiceUnavailable`."""
         use = _use(call, arn, encryption)
+        key = self._keys.sealing_key(queue_id, encryption.key_id, use.principal)
+        if key is not None:
+            return key
         try:
             return await self._keys.new_sealing_key(
                 encryption.provider, queue_id, encryption.key_id, use
@@ -101,7 +105,8 @@ class Bodies:
         """
         if encryption is not None and encryption.provider == KMS:
             self._check_channel(call)
-        refused = self._refused.get((queue_id, call.caller.arn)) if self._refused else None
+        reader = (queue_id, _credentials(call))
+        refused = self._refused.get(reader) if self._refused else None
         if refused is not None:
             wrapped, use = refused
             try:
@@ -111,7 +116,7 @@ class Bodies:
             except _REFUSALS as error:
                 if not _is_lost(error, wrapped, encryption):
                     raise _told(error) from error
-            del self._refused[queue_id, call.caller.arn]
+            del self._refused[reader]
 
     async def opened(
         self,
@@ -153,7 +158,7 @@ class Bodies:
             arn, message_id = queue_arn(message.sealed_as.queue), message.sealed_as.message_id
         wrapped = wrapped_key_of(message.body)
         is_kms = wrapped[:1] == _KMS_BYTE
-        principal = call.caller.arn if is_kms else ""
+        principal = _credentials(call) if is_kms else ""
         key: OpeningKey | None = self._keys.opening_key(wrapped, principal)
         if is_kms:
             self._check_channel(call)
@@ -166,7 +171,7 @@ class Bodies:
             except _REFUSALS as error:
                 if _is_lost(error, wrapped, encryption):
                     raise Unsealable("its KMS key is not there any more") from error
-                self._refuse((queue_id, call.caller.arn), wrapped, use)
+                self._refuse((queue_id, _credentials(call)), wrapped, use)
                 raise
         return key.open(aad_of(arn, message_id), message.body)
 
@@ -208,14 +213,15 @@ def _is_lost(error: Exception, wrapped: bytes, encryption: Encryption | None) ->
     return not wanted or wanted.rpartition("/")[2] != key_arn.rpartition("/")[2]
 
 
-def _principal(call: Call, encryption: Encryption) -> str:
-    """Whose keys they are: the server's, or each caller's own."""
-    return call.caller.arn if encryption.provider == KMS else ""
-
-
 def _use(call: Call, arn: str, encryption: Encryption) -> Use:
-    principal = _principal(call, encryption)
+    # Whose keys they are: the server's, or each caller's own.
+    principal = _credentials(call) if encryption.provider == KMS else ""
     return Use(principal, call, _context(arn), encryption.reuse_period_s)
+
+
+def _credentials(call: Call) -> str:
+    """Sessions of one name may have other policies, tags and claims: an ARN is too little."""
+    return f"{call.caller.arn} {call.caller.access_key_id}"
 
 
 def _context(arn: str) -> Mapping[str, str]:

@@ -32,7 +32,7 @@ async def send_message(sqs: Sqs, call: Call, request: SendMessageRequest) -> Sen
     sequence_number = None
     if queue.is_fifo:
         sqs.quotas.take(queue, "SendMessage")
-    key = await _sealing_key(sqs, call, queue)
+    key = await sqs.bodies.sealing_key(call, queue.id, queue.arn, queue.encryption)
     message, body_md5 = _accept(sqs, call, queue, request, key)
     if queue.is_fifo:
         ((message_id, sequence),) = await _append_in_order(sqs, queue, (message,))
@@ -48,15 +48,6 @@ async def send_message(sqs: Sqs, call: Call, request: SendMessageRequest) -> Sen
         md5_of_message_system_attributes=digests.of_attributes(request.message_system_attributes),
         sequence_number=sequence_number,
     )
-
-
-async def _sealing_key(sqs: Sqs, call: Call, queue: Queue) -> SealingKey | None:
-    """What bodies are sealed with; None for a queue that stores them as they are."""
-    if queue.encryption is None:
-        return None
-    return sqs.bodies.sealing_key(
-        call, queue.id, queue.encryption
-    ) or await sqs.bodies.new_sealing_key(call, queue.id, queue.arn, queue.encryption)
 
 
 async def _append_in_order(
@@ -80,7 +71,7 @@ async def send_message_batch(
         sqs.quotas.take(queue, "SendMessage")
     entries = batches.entries_of(request.entries, "SendMessage")
     _check_batch_size(entries)
-    key = await _sealing_key(sqs, call, queue)
+    key = await sqs.bodies.sealing_key(call, queue.id, queue.arn, queue.encryption)
     accepted: list[tuple[SendMessageBatchRequestEntry, Accepted]] = []
     failed: list[BatchResultErrorEntry] = []
     for entry in entries:

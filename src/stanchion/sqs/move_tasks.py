@@ -24,7 +24,8 @@ from stanchion.model.sqs import (
     UnsupportedOperation,
 )
 from stanchion.service import Call
-from stanchion.sqs.catalogue import Queue
+from stanchion.sqs.catalogue import Queue, view_of
+from stanchion.sqs.dead_letters import sources_of
 from stanchion.sqs.limits import (
     MOVE_RATE_PER_S_MAX,
     MOVE_TASK_RESULTS_MAX,
@@ -52,6 +53,7 @@ async def start_message_move_task(
     if destination_arn is not None:
         destination = await _queue_of(sqs, call, "DestinationArn", destination_arn)
     await _check_roles(sqs, source, destination)
+    await _check_keys(sqs, call, source, destination)
     rate_per_s = _checked_rate(request.max_number_of_messages_per_second)
     started = await sqs.store.run(
         StartMove(
@@ -81,6 +83,19 @@ async def _check_roles(sqs: Sqs, source: Queue, destination: Queue | None) -> No
         raise InvalidParameterValue(
             "The source queue and destination queue must be of the same queue type."
         )
+
+
+async def _check_keys(sqs: Sqs, call: Call, source: Queue, destination: Queue | None) -> None:
+    """Whoever fills a queue with SSE-KMS needs its key, although messages keep the one they have.
+
+    Raises what a send would.
+    """
+    if destination is not None:
+        targets = [destination]
+    else:
+        targets = [view_of(record) for record in await sources_of(sqs, source.name)]
+    for queue in targets:
+        await sqs.bodies.sealing_key(call, queue.id, queue.arn, queue.encryption)
 
 
 def _checked_rate(messages_per_s: int | None) -> int | None:
@@ -157,7 +172,7 @@ async def cancel_message_move_task(
     source = _queue_name(call, source_arn)
     cancelled = None
     if source is not None and await _is_latest(sqs, source, task_id):
-        cancelled = await sqs.store.run(CancelMove(task_id))
+        cancelled = await sqs.store.run(CancelMove(task_id, source))
     if cancelled is None:
         raise ResourceNotFoundException("Task does not exist.")
     return CancelMessageMoveTaskResult(approximate_number_of_messages_moved=cancelled.moved)

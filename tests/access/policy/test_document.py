@@ -181,6 +181,7 @@ def test_statements_that_are_none(elements: dict[str, Any], message: str) -> Non
         ({"StringEquals": {}}, ".StringEquals: must be a JSON object with at least one key"),
         ({"StringEquals": "x"}, ".StringEquals: must be a JSON object with at least one key"),
         ({"StringEquals": {" ": "x"}}, ".StringEquals: a condition key has no name"),
+        ({"StringNotEquals": {"k": []}}, ".StringNotEquals.k: must not be empty"),
         (
             {"Bool": {"k": None}},
             ".Bool.k: must be a string, a number or true or false, or a list of such",

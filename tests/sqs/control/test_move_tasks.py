@@ -339,7 +339,7 @@ def test_a_cancelled_task_says_what_it_has_moved() -> None:
     service = with_dead_letters(TASK)
     handle = service.do(start()).task_handle
     assert service.do(cancel(handle)).approximate_number_of_messages_moved == 3
-    assert service.store.commands[-1] == CancelMove("task-1")
+    assert service.store.commands[-1] == CancelMove("task-1", TASK.source)
 
 
 def test_a_task_outlives_its_source() -> None:

@@ -5,15 +5,17 @@ from msgspec import structs
 
 from stanchion.keys.data_keys import DataKeys
 from stanchion.keys.envelope import is_sealed, wrapped_key_of
+from stanchion.keys.providers import KMS
 from stanchion.model.sqs import (
     InvalidSecurity,
     MessageAttributeValue,
     ReceiveMessageRequest,
     SendMessageRequest,
 )
-from stanchion.sqs.encryption import Bodies, encryption_of
+from stanchion.sqs.encryption import Bodies
 from stanchion.store.contract import ClaimedMessage, NewMessage, Send
 from tests.sqs.harness import Service
+from tests.sqs.messages.sealing import TEXT, Sealing
 
 
 def stored(service: Service, body: str = "x") -> NewMessage:
@@ -57,13 +59,14 @@ def test_a_data_key_of_the_server_lasts_an_hour(service: Service) -> None:
     assert wrapped_key_of(stored(service).body) != first
 
 
-def test_a_kms_key_needs_tls_but_where_it_is_let_pass(service: Service) -> None:
-    encryption = encryption_of({"KmsMasterKeyId": "alias/q"})
-    assert encryption is not None
-    keys = DataKeys({}, service.clock)
+def test_a_kms_key_needs_tls_but_where_it_is_let_pass() -> None:
+    sealing = Sealing()
+    sealing.with_key()
+    sealing.call = structs.replace(sealing.call, is_secure=False)
     with pytest.raises(InvalidSecurity) as refusal:
-        Bodies(keys).sealing_key(service.call, 1, encryption)
+        sealing.send()
     assert refusal.value.http_status == 400
-    secure = structs.replace(service.call, is_secure=True)
-    assert Bodies(keys).sealing_key(secure, 1, encryption) is None
-    assert Bodies(keys, kms_needs_tls=False).sealing_key(service.call, 1, encryption) is None
+    keys = DataKeys({KMS: sealing.kms}, sealing.clock)
+    sealing.sqs = structs.replace(sealing.sqs, bodies=Bodies(keys, kms_needs_tls=False))
+    sealing.send()
+    assert sealing.bodies_received() == [TEXT]

@@ -266,6 +266,9 @@ class _Reader:
         if name not in OPERATORS and not (name == NULL and is_plain):
             raise MalformedPolicy(f"{place}: is not an operator")
         found = value if isinstance(value, list) else [value]
+        if not found:
+            # Every negated operator would agree.
+            raise MalformedPolicy(f"{place}.{key}: must not be empty")
         values = tuple(_scalar(scalar, f"{place}.{key}") for scalar in found)
         for text in values:
             self._check_value(name, text, f"{place}.{key}")

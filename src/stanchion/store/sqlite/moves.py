@@ -203,6 +203,9 @@ def _move(
         target = _place_of(tx, task.destination or _decode_name(origin))
         if target is None:
             return moved, "no_destination"
+        if task.destination is None and target.dead_letter_queue_id != source.queue_id:
+            # Whether the caller may send there was asked for those that send their messages here.
+            return moved, "no_source"
         messages = list(group)
         transfer.redrive(tx, source, target, messages)
         moved += len(messages)
