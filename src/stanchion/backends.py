@@ -44,6 +44,8 @@ class DatabaseReadings(Struct, frozen=True):
     connections_in_use: Callable[[], int]
     wakeups_sent: Callable[[], int]
     wakeups_received: Callable[[], int]
+    shards_reachable: Callable[[], Mapping[str, bool]] = dict
+    """By name; of none without any."""
 
 
 class Backend(Struct, frozen=True):
@@ -132,7 +134,7 @@ def in_shards(url: str, schema: str, shards: Mapping[str, str]) -> OpenBackend:
 
     @asynccontextmanager
     async def backend(on_broken: OnBroken) -> AsyncIterator[Backend]:
-        cluster = await Cluster.open(url, schema, shards)
+        cluster = await Cluster.open(url, schema, shards, _on_refused, _on_changed)
         try:
             yield Backend(
                 cluster.router,
@@ -145,6 +147,7 @@ def in_shards(url: str, schema: str, shards: Mapping[str, str]) -> OpenBackend:
                     connections_in_use=lambda: cluster.total(lambda s: s.connections_in_use),
                     wakeups_sent=lambda: cluster.total_wakeups(lambda wakeups: wakeups.sent),
                     wakeups_received=lambda: cluster.total_wakeups(lambda w: w.received),
+                    shards_reachable=cluster.shards_reachable,
                 ),
             )
         finally:
@@ -153,11 +156,23 @@ def in_shards(url: str, schema: str, shards: Mapping[str, str]) -> OpenBackend:
     return backend
 
 
+def _on_refused(error: StoreUnusable) -> None:
+    logs.event("a shard is not what it was and is not used", logs.ERROR, error=error)
+
+
+def _on_changed(shard: str, is_reachable: bool, reason: str) -> None:
+    if is_reachable:
+        logs.event("a shard can be reached again", shard=shard)
+    else:
+        logs.event("a shard cannot be reached", logs.ERROR, shard=shard, reason=reason)
+
+
 def check_postgres() -> None:
     """Raises `StoreUnusable` without the package that the store for PostgreSQL needs."""
     if importlib.util.find_spec("asyncpg") is None:
         raise StoreUnusable(
-            "PostgreSQL needs the package asyncpg: pip install 'stanchion[postgres]'"
+            "PostgreSQL needs the package asyncpg: install the extra postgres, see "
+            "docs/guides/production.md"
         )
 
 

@@ -45,6 +45,7 @@ COLUMNS_NOT_FILLED = {
     ("backlog", "drop_at_ms"),
     # Of a part of a queue, on another shard.
     ("queue", "home_queue_id"),
+    ("queue", "is_still"),
 }
 LIVE = "backlog IN (SELECT id FROM backlog WHERE queue_id IS NOT NULL)"
 ROWS_IN_VIEW = {

@@ -19,8 +19,8 @@ from stanchion.store.shards.commands import (
     Identify,
     JoinShard,
     SetShardState,
-    ShardIdentity,
 )
+from stanchion.store.shards.fleet import Fleet
 from stanchion.store.shards.links import Link
 from stanchion.store.shards.mover import Mover
 from stanchion.store.shards.placements import PartSignals
@@ -88,7 +88,7 @@ async def cluster(*shards: str, opened: bool = True) -> AsyncIterator[Cluster]:
 async def open_all(made: Cluster, *shards: str) -> None:
     for name in shards:
         await made.router.run(SetShardState(name, "open", ("joining", "open")))
-    await Watch(made.router).look()
+    await Watch(made.fleet).look()
 
 
 def over(*shards: str) -> Callable[[Callable[[Cluster], Awaitable[None]]], Callable[[], None]]:
@@ -162,22 +162,24 @@ class BlockingShards:
         }
         self.signals = _Heard(self.stores["home"].clock)
         home = Link(0, "home", None)
-        self.router = ShardedStore(home, self.signals)
-        self.router.choice = _OnShards()
+        self.fleet = Fleet(home, self.signals)
+        self.router = ShardedStore(self.fleet)
+        self.fleet.choice = _OnShards()
         self.batchers = [self._link(home, "home")]
         for name in shards:
-            home_id, number = await self.router.run(JoinShard(name, "home-id")) or ("", 0)
-            link = Link(number, name, None)
+            identity = await self.router.run(JoinShard(name, "home-id"))
+            assert identity is not None
+            link = Link(identity.number, name, None)
             self.batchers.append(self._link(link, name))
-            self.router.add(link)
-            assert await link.run(Identify(ShardIdentity(home_id, number)))
+            self.fleet.add(link)
+            assert await link.run(Identify(identity))
             await self.router.run(SetShardState(name, "open", ("joining",)))
-        self.watch = Watch(self.router)
-        self.mover = Mover(self.router)
+        self.watch = Watch(self.fleet)
+        self.mover = Mover(self.fleet)
         await self.watch.look()
 
     def _link(self, link: Link, name: str) -> _At:
-        heard = PartSignals(link.number, self.router.placements, self.signals)
+        heard = PartSignals(link.number, self.fleet.placements, self.signals)
         batcher = _At(self.stores[name], heard.notify)
         link.batcher = batcher
         return batcher
@@ -189,7 +191,7 @@ class BlockingShards:
 
     def query(self, text: str, *parameters: object) -> list[Any]:
         """Rows of the one further shard, or of all databases if there are more."""
-        links = list(self.router.links.values())
+        links = list(self.fleet.links.values())
         return [
             row
             for link in (links[1:] if len(links) == 2 else links)
@@ -215,7 +217,7 @@ class BlockingShards:
         self.loop.run(self._drain(name, steps))
 
     async def _drain(self, name: str, steps: int) -> None:
-        for link in self.router.links.values():
+        for link in self.fleet.links.values():
             if link.number:
                 state = "draining" if link.name == name else "open"
                 states = ("open", "draining", "drained")

@@ -96,25 +96,25 @@ async def halfway(made: Cluster, mover: Mover, *, marked: bool) -> tuple[Any, An
     """The mover dies after it has copied messages, or after it has decided that they moved."""
     queue_id = await create(made)
     await send(made, queue_id, "1", "2", "3")
-    router = made.router
-    placed = await router.home.run(RetirePart(queue_id, 1, 2))
+    fleet = made.fleet
+    placed = await fleet.home.run(RetirePart(queue_id, 1, 2))
     old = next(part for part in placed.parts if part.shard == 1)
     new = next(part for part in placed.parts if part.shard == 2)
-    await router.links[1].run(RenamePart(placed.name, old.id))
-    await router.tell(placed, new)
-    await router.placements.read(queue_id)
-    rows = await router.links[1].run(PickMessages(old.id, 10))
+    await fleet.links[1].run(RenamePart(placed.name, old.id))
+    await fleet.tell(placed, new)
+    await fleet.placements.read(queue_id)
+    rows = await fleet.links[1].run(PickMessages(old.id, 10))
     assert [row[1] for row in rows] == [IN_TRANSIT_LANE] * 3
-    assert await router.links[2].run(StageMessages(new.id, rows))
+    assert await fleet.links[2].run(StageMessages(new.id, old.id, rows))
     if marked:
         numbers = tuple(row[0] for row in rows)
-        assert len(await router.links[1].run(MarkMoved(old.id, numbers))) == 3
+        assert len(await fleet.links[1].run(MarkMoved(old.id, numbers))) == 3
     return queue_id, placed, rows
 
 
 async def check_halfway(made: Cluster, *, marked: bool) -> None:
     await on_a(made)
-    queue_id, _, _ = await halfway(made, Mover(made.router), marked=marked)
+    queue_id, _, _ = await halfway(made, Mover(made.fleet), marked=marked)
     assert await claim(made, queue_id) == (), "in view on neither side"
     mover = await begin(made)
     await finish(mover)
@@ -141,20 +141,20 @@ async def check_deleted_halfway(made: Cluster, *, marked: bool) -> None:
     queue_id = await create(made, "other")
     await send(made, queue_id, "x")
     (ended,) = await claim(made, queue_id, 1, 0)
-    router = made.router
-    placed = await router.home.run(RetirePart(queue_id, 1, 2))
+    fleet = made.fleet
+    placed = await fleet.home.run(RetirePart(queue_id, 1, 2))
     old, new = sorted(placed.parts, key=lambda part: part.shard)
-    await router.links[1].run(RenamePart(placed.name, old.id))
-    await router.tell(placed, new)
-    await router.placements.read(queue_id)
-    rows = await router.links[1].run(PickMessages(old.id, 10))
-    await router.links[2].run(StageMessages(new.id, rows))
+    await fleet.links[1].run(RenamePart(placed.name, old.id))
+    await fleet.tell(placed, new)
+    await fleet.placements.read(queue_id)
+    rows = await fleet.links[1].run(PickMessages(old.id, 10))
+    await fleet.links[2].run(StageMessages(new.id, old.id, rows))
     if marked:
-        await router.links[1].run(MarkMoved(old.id, (rows[0][0],)))
-    assert await router.run(Delete(queue_id, (ended.lease,))) == ("deleted",)
+        await fleet.links[1].run(MarkMoved(old.id, (rows[0][0],)))
+    assert await made.router.run(Delete(queue_id, (ended.lease,))) == ("deleted",)
     await finish(await begin(made))
     assert await claim(made, queue_id) == ()
-    assert await router.run(CountMessages(queue_id)) == MessageCounts(0, 0, 0)
+    assert await made.router.run(CountMessages(queue_id)) == MessageCounts(0, 0, 0)
 
 
 @over("a", "b")
@@ -174,36 +174,36 @@ async def test_a_copy_whose_original_was_deleted_is_dropped(made: Cluster) -> No
     queue_id = await create(made, "other")
     await send(made, queue_id, "x")
     (ended,) = await claim(made, queue_id, 1, 0)
-    router = made.router
-    placed = await router.home.run(RetirePart(queue_id, 1, 2))
+    fleet = made.fleet
+    placed = await fleet.home.run(RetirePart(queue_id, 1, 2))
     old, new = sorted(placed.parts, key=lambda part: part.shard)
-    await router.links[1].run(RenamePart(placed.name, old.id))
-    await router.tell(placed, new)
-    await router.placements.read(queue_id)
-    rows = await router.links[1].run(PickMessages(old.id, 10))
-    assert await router.run(Delete(queue_id, (ended.lease,))) == ("deleted",)
-    await router.links[2].run(StageMessages(new.id, rows))
+    await fleet.links[1].run(RenamePart(placed.name, old.id))
+    await fleet.tell(placed, new)
+    await fleet.placements.read(queue_id)
+    rows = await fleet.links[1].run(PickMessages(old.id, 10))
+    assert await made.router.run(Delete(queue_id, (ended.lease,))) == ("deleted",)
+    await fleet.links[2].run(StageMessages(new.id, old.id, rows))
     await finish(await begin(made))
     assert await claim(made, queue_id) == ()
-    assert await router.run(CountMessages(queue_id)) == MessageCounts(0, 0, 0)
+    assert await made.router.run(CountMessages(queue_id)) == MessageCounts(0, 0, 0)
 
 
 @over("a", "b")
 async def test_a_copy_of_another_part_that_leaves_is_let_alone(made: Cluster) -> None:
     """Both shards are drained, and the mover died in the middle of the first."""
-    made.router.choice.shards = [s for s in made.router.choice.shards if s.name != "home"]
+    made.fleet.choice.shards = [s for s in made.fleet.choice.shards if s.name != "home"]
     queue_id = await create(made, spread="2")
     assert await shards(made, queue_id) == [1, 2]
     await send(made, queue_id, *map(str, range(8)))
-    router = made.router
-    placed = await router.home.run(RetirePart(queue_id, 1, HOME))
+    fleet = made.fleet
+    placed = await fleet.home.run(RetirePart(queue_id, 1, HOME))
     parts = {part.shard: part for part in placed.parts}
     assert parts[1].heir == HOME
-    await router.links[1].run(RenamePart(placed.name, parts[1].id))
-    rows = await router.links[1].run(PickMessages(parts[1].id, 10))
-    await router.home.run(StageMessages(parts[HOME].id, rows))
-    await router.links[1].run(MarkMoved(parts[1].id, tuple(row[0] for row in rows)))
-    await router.run(SetShardState("b", "draining", ("open",)))
+    await fleet.links[1].run(RenamePart(placed.name, parts[1].id))
+    rows = await fleet.links[1].run(PickMessages(parts[1].id, 10))
+    await fleet.home.run(StageMessages(parts[HOME].id, parts[1].id, rows))
+    await fleet.links[1].run(MarkMoved(parts[1].id, tuple(row[0] for row in rows)))
+    await made.router.run(SetShardState("b", "draining", ("open",)))
     mover = await begin(made)
     await mover._move(queue_id, 2)
     await finish(mover)
@@ -215,8 +215,8 @@ async def test_a_copy_of_another_part_that_leaves_is_let_alone(made: Cluster) ->
 async def test_a_part_goes_to_where_it_has_begun_to_go(made: Cluster) -> None:
     """Though another shard has fewer queues by then; and that one has to wait."""
     await on_a(made)
-    queue_id, placed, _ = await halfway(made, Mover(made.router), marked=True)
-    again = await made.router.home.run(RetirePart(queue_id, 2, HOME))
+    queue_id, placed, _ = await halfway(made, Mover(made.fleet), marked=True)
+    again = await made.fleet.home.run(RetirePart(queue_id, 2, HOME))
     assert [p.state for p in again.parts] == [p.state for p in placed.parts] == ["leaving", "open"]
     for n in range(3):
         await made.router.run(create_queue(f"more-{n}"))
@@ -227,7 +227,7 @@ async def test_a_part_goes_to_where_it_has_begun_to_go(made: Cluster) -> None:
 @over("a", "b")
 async def test_a_purge_while_a_queue_leaves_takes_all_of_it(made: Cluster) -> None:
     await on_a(made)
-    queue_id, _, _ = await halfway(made, Mover(made.router), marked=False)
+    queue_id, _, _ = await halfway(made, Mover(made.fleet), marked=False)
     assert await made.router.run(PurgeQueue(queue_id, 0)) == "purged"
     await send(made, queue_id, "new")
     await finish(await begin(made))

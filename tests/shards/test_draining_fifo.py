@@ -77,7 +77,7 @@ async def test_a_fifo_queue_moves_with_order_leases_attempts_and_deduplication(
 
 @over("a", "b")
 async def test_a_part_of_a_spread_fifo_queue_moves_alone(made: Cluster) -> None:
-    made.router.choice.shards = [s for s in made.router.choice.shards if s.name != "b"]
+    made.fleet.choice.shards = [s for s in made.fleet.choice.shards if s.name != "b"]
     queue_id = await create_fifo(made, spread="2")
     assert await shards(made, queue_id) == [0, 1]
     await fill(made, queue_id, 0, 4)
@@ -101,11 +101,11 @@ async def test_a_fifo_queue_that_is_being_moved_asks_to_come_again(made: Cluster
     await on_a(made)
     queue_id = await create_fifo(made, spread="1")
     await fill(made, queue_id, 0, 2)
-    placed = await made.router.home.run(RetirePart(queue_id, 1, 2))
+    placed = await made.fleet.home.run(RetirePart(queue_id, 1, 2))
     assert placed.is_frozen
     old = next(part for part in placed.parts if part.shard == 1)
     # This process still has the placement from before.
-    await made.router.links[1].run(RenamePart(placed.name, old.id))
+    await made.fleet.links[1].run(RenamePart(placed.name, old.id))
     with pytest.raises(StoreBusy, match="moved"):
         await fill(made, queue_id, 2, 3)
     with pytest.raises(StoreBusy, match="moved"):
@@ -121,10 +121,10 @@ async def test_a_mover_that_was_replaced_writes_nothing_more(made: Cluster) -> N
     await on_a(made)
     queue_id = await create_fifo(made, spread="1")
     await fill(made, queue_id, 0, 2)
-    first = await made.router.home.run(RetirePart(queue_id, 1, 2))
+    first = await made.fleet.home.run(RetirePart(queue_id, 1, 2))
     await finish(await begin(made))
     heir = next(part for part in first.parts if part.shard == 2)
-    assert await made.router.links[2].run(LeavePart(heir.id, 0)) is None
+    assert await made.fleet.links[2].run(LeavePart(heir.id)) is None
 
 
 async def check_is_whole(made: Cluster, queue_id: int) -> None:
@@ -150,7 +150,7 @@ async def test_a_fifo_queue_comes_back_before_upkeep_has_dropped_what_it_left(
     await made.router.run(SetShardState("a", "open", ("draining",)))
     await open_all(made)
     for shard, heir_shard in ((1, 2), (2, 1)):
-        await made.router.home.run(RetirePart(queue_id, shard, heir_shard))
+        await made.fleet.home.run(RetirePart(queue_id, shard, heir_shard))
         await mover.step()
         assert await shards(made, queue_id) == [heir_shard]
     await check_is_whole(made, queue_id)
@@ -161,12 +161,12 @@ async def test_a_copy_that_was_begun_and_left_is_made_anew(made: Cluster) -> Non
     await on_a(made)
     queue_id = await create_fifo(made, spread="1")
     await fill(made, queue_id, 0, 3)
-    placed = await made.router.home.run(RetirePart(queue_id, 1, 2))
+    placed = await made.fleet.home.run(RetirePart(queue_id, 1, 2))
     old, heir = sorted(placed.parts, key=lambda part: part.shard)
-    await made.router.links[1].run(RenamePart(placed.name, old.id))
-    await made.router.tell(placed, heir)
-    part_of_it = await made.router.links[1].run(ReadFifo(old.id, 0, 4))
-    assert await made.router.links[2].run(WriteFifo(heir.id, part_of_it))
+    await made.fleet.links[1].run(RenamePart(placed.name, old.id))
+    await made.fleet.tell(placed, heir)
+    part_of_it = await made.fleet.links[1].run(ReadFifo(old.id, 0, 4))
+    assert await made.fleet.links[2].run(WriteFifo(heir.id, part_of_it))
     await finish(await begin(made))
     assert await shards(made, queue_id) == [2]
     await check_is_whole(made, queue_id)

@@ -27,7 +27,7 @@ from tests.crash.workload import (
     drain,
 )
 from tests.postgres import new_server
-from tests.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from tests.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, root_key_file
 
 NODES = 2
 SHARD = (sys.executable, "-m", "stanchion", "shard")
@@ -39,7 +39,7 @@ class Shards:
 
     def __init__(self, directory: Path) -> None:
         self.home, self.a = new_server(), new_server()
-        self.alone = {"store": self.home.url, "root_key_file": str(directory / "root.key")}
+        self.alone = {"store": self.home.url, "root_key_file": root_key_file(directory)}
         self.settings = {**self.alone, "shards": f"a={self.a.url}"}
 
     def stop(self) -> None:

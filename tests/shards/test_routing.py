@@ -58,13 +58,17 @@ async def create_fifo(made: Cluster, name: str = "orders.fifo", spread: str = "a
 
 
 async def placement(made: Cluster, queue_id: int) -> Placement:
-    found = await made.router.placements.read(queue_id)
+    found = await made.fleet.placements.read(queue_id)
     assert found is not None
     return found
 
 
 async def shards(made: Cluster, queue_id: int) -> list[int]:
     return [part.shard for part in (await placement(made, queue_id)).parts]
+
+
+async def name_of(made: Cluster, queue_id: int) -> QueueName:
+    return (await placement(made, queue_id)).name
 
 
 async def send(made: Cluster, queue_id: int, *bodies: str) -> None:
@@ -253,7 +257,39 @@ async def check_move_task(made: Cluster, to: str | None) -> None:
     task = await ended(made, create_queue("dead").name)
     assert (task.status, task.moved, task.to_move) == ("COMPLETED", 6, 6)
     assert len(await claim(made, archive_id if to else work_id)) == 6
-    assert await made.router.run(CancelMove("task")) is None
+    assert await made.router.run(CancelMove("task", task.source)) is None
+
+
+@over("a", "b")
+async def test_a_rate_is_that_of_all_shards_together(made: Cluster) -> None:
+    source_id, target_id = await create(made, "dead", "all"), await create(made, "target", "all")
+    source, target = await name_of(made, source_id), await name_of(made, target_id)
+    for asked, rates in ((11, [3, 4, 4]), (1, [1, 1, 1])):
+        started = await made.router.run(StartMove(f"at {asked}", source_id, target, asked, 10))
+        assert isinstance(started, MoveTask)
+        found = [await link.run(ListMoves(source, 1)) for link in made.fleet.links.values()]
+        assert sorted(task.messages_per_s for (task,) in found) == rates
+        assert started.messages_per_s == sum(rates)
+        assert (await ended(made, source)).status == "COMPLETED"
+
+
+@over("a", "b")
+async def test_a_move_task_is_cancelled_while_a_shard_of_others_is_down(made: Cluster) -> None:
+    source_id, target_id = await create(made, "dead"), await create(made, "target")
+    source, target = await name_of(made, source_id), await name_of(made, target_id)
+    await send(made, source_id, "1", "2")
+    assert isinstance(await made.router.run(StartMove("task", source_id, target, 1, 10)), MoveTask)
+    concerned = await shards(made, source_id)
+    down = [link for link in made.fleet.links.values() if link.number not in (0, *concerned)]
+    batchers = [link.batcher for link in down]
+    for link in down:
+        link.batcher = None
+    cancelled = await made.router.run(CancelMove("task", source))
+    assert cancelled is not None
+    assert cancelled.status == "CANCELLING"
+    assert await made.router.run(CancelMove("task", source)) is None
+    for link, batcher in zip(down, batchers, strict=True):
+        link.batcher = batcher
 
 
 @over("a", "b")
@@ -292,8 +328,8 @@ async def test_a_deleted_queue_is_gone_everywhere(made: Cluster) -> None:
 async def test_a_shard_that_was_not_told_of_a_part_is_told_when_it_is_asked(made: Cluster) -> None:
     queue_id = await create(made)
     (shard,) = await shards(made, queue_id)
-    await made.router.home.run(AddPart(queue_id, 2 if shard != 2 else 1))
-    await made.router.placements.read(queue_id)
+    await made.fleet.home.run(AddPart(queue_id, 2 if shard != 2 else 1))
+    await made.fleet.placements.read(queue_id)
     await send(made, queue_id, "1", "2")
     assert {m.lease.sequence % SHARDS_MAX for m in await claim(made, queue_id)} == set(
         await shards(made, queue_id)
@@ -304,19 +340,20 @@ async def test_a_shard_that_was_not_told_of_a_part_is_told_when_it_is_asked(made
 async def test_what_a_shard_was_not_told_is_owed_until_it_is(made: Cluster) -> None:
     queue_id = await create(made)
     (shard,) = await shards(made, queue_id)
-    await made.router.home.run(AddPart(queue_id, 2 if shard != 2 else 1))
-    assert (await made.router.home.run(GetOwed())).queue_ids == (queue_id,)
+    added = 2 if shard != 2 else 1
+    await made.fleet.home.run(AddPart(queue_id, added))
+    assert (await made.fleet.home.run(GetOwed(added))).queue_ids == (queue_id,)
     await made.router.run(Upkeep())
-    assert await made.router.home.run(GetOwed()) == ((), ())
+    assert await made.fleet.home.run(GetOwed(added)) == ((), ())
 
 
 @over("a", "b")
 async def test_what_was_dropped_never_comes_back(made: Cluster) -> None:
     queue_id = await create(made, spread="all")
     placed = await placement(made, queue_id)
-    await made.router.links[1].run(DropPart(placed.parts[1].id))
+    await made.fleet.links[1].run(DropPart(placed.parts[1].id, queue_id))
     adopted = AdoptPart(placed.parts[1].id, queue_id, placed.name, 9, placed.rules)
-    assert await made.router.links[1].run(adopted) is False
+    assert await made.fleet.links[1].run(adopted) is False
 
 
 @over("a", "b")
@@ -324,11 +361,11 @@ async def test_a_part_that_another_node_has_added_is_noticed(made: Cluster) -> N
     queue_id = await create(made)
     (shard,) = await shards(made, queue_id)
     async with cluster("a", "b") as other:
-        watch = Watch(other.router)
+        watch = Watch(other.fleet)
         await watch.look()
         assert await claim(other, queue_id) == ()
         await made.router.run(AddPart(queue_id, 2 if shard != 2 else 1))
-        await made.router.placements.read(queue_id)
+        await made.fleet.placements.read(queue_id)
         await send(made, queue_id, "1", "2")
         await watch.look()
         assert len(await claim(other, queue_id)) == 2

@@ -24,7 +24,7 @@ def test_one_active_task_for_each_source(queues: Queues) -> None:
     queues.claim("dead")
     start(queues, "archive")
     assert start(queues, "archive", task_id="second") == "running"
-    queues.driver.run(CancelMove("task"))
+    queues.driver.run(CancelMove("task", queues.name("dead")))
     assert start(queues, "archive", task_id="second") == "running"
     queues.driver.upkeep()
     assert isinstance(start(queues, "archive", task_id="second"), MoveTask)
@@ -60,7 +60,7 @@ def test_a_cancelled_task_leaves_what_it_has_not_moved(queues: Queues) -> None:
     queues.send("dead", "a1", "b1", "c1")
     start(queues, "archive", rate=1)
     queues.driver.upkeep()
-    cancelled = queues.driver.run(CancelMove("task"))
+    cancelled = queues.driver.run(CancelMove("task", queues.name("dead")))
     assert isinstance(cancelled, MoveTask)
     assert (cancelled.status, cancelled.moved) == ("CANCELLING", 1)
     assert task(queues) == cancelled
@@ -73,13 +73,13 @@ def test_a_cancelled_task_leaves_what_it_has_not_moved(queues: Queues) -> None:
 
 
 def test_only_a_running_task_can_be_cancelled(queues: Queues) -> None:
-    assert queues.driver.run(CancelMove("nonsense")) is None
+    assert queues.driver.run(CancelMove("nonsense", queues.name("dead"))) is None
     queues.send("dead", "a1")
     start(queues, "archive", rate=1)
-    assert queues.driver.run(CancelMove("task")) is not None
-    assert queues.driver.run(CancelMove("task")) is None
+    assert queues.driver.run(CancelMove("task", queues.name("dead"))) is not None
+    assert queues.driver.run(CancelMove("task", queues.name("dead"))) is None
     queues.driver.upkeep()
-    assert queues.driver.run(CancelMove("task")) is None
+    assert queues.driver.run(CancelMove("task", queues.name("dead"))) is None
 
 
 def test_tasks_of_many_queues_get_on_together(standard: Queues) -> None:

@@ -20,47 +20,17 @@ from stanchion.store.contract import (
     StoreUnusable,
 )
 from stanchion.store.postgres import database
+from stanchion.store.postgres import messages as long_way
 from stanchion.store.postgres.engine import PostgresStore
 from tests.postgres import SCHEMA, BlockingPostgresStore, server, shared_database
-from tests.store.driver import Driver, claim, message
-
-FAULT = "fault"
+from tests.store.broken_sends import FAULT, break_sends, mend, raised
+from tests.store.driver import Driver, claim, message, texts
 
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    """A store in whose tables `break_sends` may have left a trigger."""
     yield Driver(BlockingPostgresStore.open_empty())
-    shared_database().query(f"DROP FUNCTION IF EXISTS {FAULT}() CASCADE")
-    shared_database().query(f"DROP SEQUENCE IF EXISTS {FAULT}s")
-
-
-def break_sends(action: str, *, at_commit: bool) -> None:
-    """Have PostgreSQL itself do something whenever a message is inserted, or that is committed."""
-    query = shared_database().query
-    query(f"CREATE SEQUENCE {FAULT}s")
-    query(
-        f"CREATE FUNCTION {FAULT}() RETURNS trigger LANGUAGE plpgsql AS"
-        f" $$ BEGIN {action}; RETURN NULL; END $$"
-    )
-    kind = "CONSTRAINT TRIGGER" if at_commit else "TRIGGER"
-    when = "DEFERRABLE INITIALLY DEFERRED" if at_commit else ""
-    query(
-        f"CREATE {kind} {FAULT} AFTER INSERT ON message {when}"
-        f" FOR EACH ROW EXECUTE FUNCTION {FAULT}()"
-    )
-
-
-def mend() -> None:
-    shared_database().query(f"DROP TRIGGER {FAULT} ON message")
-
-
-def raised(code: str, times: int) -> str:
-    """An error of this code, so many times; what a sequence counts is never undone."""
-    return (
-        f"IF nextval('{FAULT}s') <= {times} THEN"
-        f" RAISE EXCEPTION 'injected' USING ERRCODE = '{code}'; END IF"
-    )
+    mend()
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
@@ -132,12 +102,22 @@ def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(driver: 
     assert driver.send(queue.id, "again") is True
 
 
-def test_a_commit_whose_replication_was_given_up_is_not_vouched_for(driver: Driver) -> None:
-    """That is a warning; PostgreSQL reports success."""
+def test_claims_that_are_committed_are_answered_whatever_is_asked_next(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the connection is lost while those in vain ask when to come back."""
     queue = driver.create()
-    break_sends("RAISE WARNING 'canceling wait for synchronous replication'", at_commit=True)
-    (answer,) = driver.flush(Send(queue.id, (message(),))).answers
-    assert isinstance(answer, OutcomeUnknown)
+    assert driver.bodies(queue.id) == []
+    driver.send(queue.id, "a")
+    with monkeypatch.context() as patch:
+        end = "SELECT $1::bigint[], $2::bigint[], $3::bigint[], pg_terminate_backend(pid)"
+        patch.setattr(long_way, "_NEXT_VISIBLE_AT", f"{end} FROM pg_backend_pid() AS pid")
+        found, in_vain = driver.flush(claim(queue.id, 1), claim(queue.id, 1)).answers
+    assert texts(found) == ["a"]
+    assert texts(in_vain) == []
+    assert in_vain.next_visible_at_ms == driver.now_ms + 1000  # type: ignore[attr-defined]
+    assert driver.send(queue.id, "b") is True
+    assert driver.bodies(queue.id) == ["b"]
 
 
 def test_a_full_disk_sheds_sends_and_nothing_else(driver: Driver) -> None:
@@ -148,6 +128,7 @@ def test_a_full_disk_sheds_sends_and_nothing_else(driver: Driver) -> None:
         Send(queue.id, (message(),)), claim(queue.id), CountMessages(queue.id)
     ).answers
     assert isinstance(sent, StoreFull)
+    assert "injected" in str(sent)
     assert len(claimed.messages) == 1  # type: ignore[attr-defined]
     assert counts == MessageCounts(0, 1, 0)
     mend()
@@ -313,6 +294,28 @@ def test_a_database_that_is_not_there_is_refused_in_one_line(url: str) -> None:
 )
 def test_a_password_that_makes_a_url_unreadable_is_not_shown(url: str) -> None:
     assert refusal(url).endswith("special characters in a password are written as %XX")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://me:secret@127.0.0.1:1/x", ["127.0.0.1:1: "]),
+        ("postgresql://me:secret@127.0.0.1:1,[::1]:2/x", ["127.0.0.1:1: ", "[::1]:2: "]),
+        ("postgresql://me:secret@/x?host=/none&port=7", ["/none/.s.PGSQL.7: "]),
+        (
+            "postgresql://me:secret@127.0.0.1:1/x?sslmode=verify-full&sslrootcert=/none.crt",
+            ["127.0.0.1:1: cannot read sslrootcert /none.crt"],
+        ),
+    ],
+)
+def test_a_database_that_is_not_there_is_told_with_its_place(url: str, told: list[str]) -> None:
+    message = refusal(url)
+    assert all(place in message for place in told), message
+    assert "secret" not in message
+
+
+def test_a_password_that_is_taken_for_a_port_is_not_shown() -> None:
+    assert "4711" not in refusal("postgresql://127.0.0.1:4711/secret@127.0.0.1/x")
 
 
 def test_a_database_that_does_not_exist_is_named() -> None:

@@ -19,11 +19,12 @@ NAMES = sorted(statements._TEXTS)
 # The first rows in the order of an index.
 HEADS = {
     *("newest_sent_at", "next_exhausted_at", "next_move_due_at", "sum_up_tally"),
-    *("any_queue", "dropped_parts", "untold_queues"),
+    "any_queue",
 }
 # About the few shards that there are, when somebody looks; and a sequence, which is one row.
 FEW_ROWS = {
-    *("shards", "shard_identity", "remove_shard", "shard_messages"),
+    *("shards", "shard_numbers", "remove_shard", "shard_messages"),
+    *("shard_identity", "set_shard_identity"),
     "raise_message_sequence",
 }
 

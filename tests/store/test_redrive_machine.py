@@ -195,6 +195,8 @@ class Redrive(RuleBasedStateMachine):
 
     @rule(source=name, destination=st.none() | name, rate=st.sampled_from([None, 2, 50]))
     def start_move(self, source: str, destination: str | None, rate: int | None) -> None:
+        if destination == source:
+            return  # the actions refuse it
         self.tasks += 1
         target = self.queues.name(destination) if destination else None
         command = StartMove(str(self.tasks), self.queues.ids[source], target, rate, 100)
@@ -204,7 +206,7 @@ class Redrive(RuleBasedStateMachine):
     @rule(name=name)
     def cancel_move(self, name: str) -> None:
         for task in self.driver.run(ListMoves(self.queues.name(name), 1)):
-            cancelled = self.driver.run(CancelMove(task.task_id))
+            cancelled = self.driver.run(CancelMove(task.task_id, task.source))
             assert (cancelled is not None) == (task.status == "RUNNING")
 
     @rule(milliseconds=st.sampled_from([TICK_MS, 500, 1000, 3000]))

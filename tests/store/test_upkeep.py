@@ -131,6 +131,25 @@ def test_past_seconds_are_forgotten(driver: Driver) -> None:
     assert rows(driver, "tally WHERE bucket_s > 0") == 0
 
 
+def test_seconds_that_came_to_nothing_are_forgotten_before_they_have_passed(
+    driver: Driver,
+) -> None:
+    queue = driver.create()
+    for _ in range(5):
+        driver.send(queue.id, "a", "b")
+        kept, done = driver.claim(queue.id, visibility_ms=43_200_000).messages
+        driver.wait(1000)
+        driver.delete(queue.id, done.lease)
+        driver.upkeep(limit=2)
+        assert driver.show(queue.id, 42_000_000, kept.lease) == (True,)
+        driver.upkeep(limit=2)
+        assert rows(driver, "tally WHERE bucket_s > 0") == 1
+        assert driver.counts(queue.id) == (0, 1, 0)
+        driver.delete(queue.id, kept.lease)
+    driver.upkeep()
+    assert rows(driver, "tally WHERE bucket_s > 0") == 0
+
+
 def test_a_drained_backlog_gives_its_space_back(
     sqlite_driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:

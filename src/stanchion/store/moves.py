@@ -60,3 +60,5 @@ class CancelMove(Command[MoveTask | None], frozen=True, gc=False):
     """Answer: the task as it stands now, or None if no such task is running."""
 
     task_id: str
+    source: QueueName
+    """Tells where the task is, if there are several places."""

@@ -23,6 +23,7 @@ from stanchion.store.contract import Wake
 
 _PULSE_S = 1.0
 _CLOCK_JUMP_MS = 500
+_OVERDUE_PAUSE_MAX_MS = 50
 
 
 class Notified(Protocol):
@@ -233,15 +234,27 @@ class Waiter:
             return False
         now_ms = self._sleepers.clock.now_ms()
         if next_visible_at_ms is not None:
-            if next_visible_at_ms <= now_ms and not self.is_flagged:
-                await asyncio.sleep(0)
-                return True
+            overdue_ms = now_ms - next_visible_at_ms
+            if overdue_ms >= 0 and not self.is_flagged:
+                pause_ms = min(max(1, overdue_ms), _OVERDUE_PAUSE_MAX_MS)
+                return await self._doze(min(pause_ms, deadline_ms - now_ms))
             self._sleepers.wake_at(max(next_visible_at_ms, now_ms + 1))
         if not self.is_flagged:
             self.has_baton = False
             self._is_acting_on_wake = False
             await self._sleep((deadline_ms - now_ms) / 1000)
         self._is_acting_on_wake = self._sleepers.take_flag(self)
+        return not self._signals.is_draining
+
+    async def _doze(self, pause_ms: int) -> bool:
+        """Look again soon for what ought to be in view already.
+
+        Mostly its instant has come since the claim. But the queue may be on a shard whose clock is
+        behind: so the longer it is overdue, the longer the pause.
+        """
+        await self._sleep(pause_ms / 1000)
+        if self.is_flagged:
+            self._is_acting_on_wake = self._sleepers.take_flag(self)
         return not self._signals.is_draining
 
     async def _sleep(self, seconds: float) -> None:

@@ -79,7 +79,7 @@ async def _both(directory: Path, url: str, schema: str) -> AsyncIterator[tuple[S
     except sqlite3.Error as error:
         raise StoreUnusable(f"{directory} cannot be read: {error}") from error
     except database.CONNECT_ERRORS as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = database.words_of(error)
         raise StoreUnusable(f"the PostgreSQL database cannot be used: {reason}") from error
 
 

@@ -35,6 +35,8 @@ _NUMBER, _VISIBLE_AT, _NOW, _ARE_PLAIN = 12, 13, 14, 15
 """Columns of a claimed row."""
 _LANES = (fair.ORDINARY_LANE, dead_letters.EXHAUSTED_LANE)
 _LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+_RECHECK_MS = 1000
+"""When to come back, if nobody could say."""
 
 
 async def run(
@@ -63,7 +65,7 @@ class _Flush:
         self, session: Session, tx: Transaction, clock: DatabaseClock, now_ms: int | None
     ) -> None:
         self.tx = tx
-        self._session = session
+        self.session = session
         self._clock = clock
         self._now_ms = now_ms
 
@@ -71,7 +73,7 @@ class _Flush:
         """Its rows, of which there is at least one; each has the time."""
         self.tx.statements += 1
         floor_ms = self._clock.floor_ms()
-        rows = await self._session.transact(text, *parameters, self._now_ms, floor_ms)
+        rows = await self.session.transact(text, *parameters, self._now_ms, floor_ms)
         self.tx.now_ms = rows[0][now_column]
         if self._now_ms is None:
             self._clock.observe(self.tx.now_ms)
@@ -119,19 +121,34 @@ async def _claim(flush: _Flush, commands: Sequence[Claim]) -> list[Claimed | Non
     except _LOST as error:
         # The leases are committed, and nobody has been given them.
         raise CommitInDoubt(f"{type(error).__name__}: {error}") from error
+    await _tell_when_next(flush, turns)
     return messages.answers_of(turns, len(commands))
 
 
 async def _hand_out(tx: Transaction, turns: Sequence[candidates.Turn]) -> None:
+    low_water = tx.resources.low_water
     leases = messages.Leases()
     for turn in turns:
         turn.is_rest = len(turn.rows) < turn.wanted
         if turn.wanted:
             first_ms = turn.rows[0][_VISIBLE_AT] if turn.rows else tx.now_ms
-            tx.resources.low_water.note(turn.place.backlog, fair.ORDINARY_LANE, first_ms)
+            low_water.note(turn.place.backlog, fair.ORDINARY_LANE, first_ms)
+        # The statement has looked there too, and found nothing.
+        low_water.note(turn.place.backlog, dead_letters.EXHAUSTED_LANE, tx.now_ms)
         # Written already: this is for what is known of leases in memory.
         await messages.hand_out(tx, turn, leases)
-    await messages.tell_when_next(tx, turns)
+
+
+async def _tell_when_next(flush: _Flush, turns: Sequence[candidates.Turn]) -> None:
+    """The same as in a transaction; but here it fails on its own, since all else is committed."""
+    tx = flush.tx
+    try:
+        await messages.tell_when_next(tx, turns)
+    except _LOST:
+        flush.session.terminate()
+        for turn in turns:
+            recheck_ms = tx.now_ms + _RECHECK_MS
+            turn.answers = messages.with_next_visible(tx, turn.answers, recheck_ms)
 
 
 def _plain_place(tx: Transaction, queue_id: int) -> Place | None:
@@ -156,7 +173,7 @@ def _looks(tx: Transaction, turns: Sequence[candidates.Turn]) -> list[object]:
         for turn in turns
     ]
     columns = zip(*rows, strict=True)
-    return [*columns, candidates.CLAIM_BYTES_MAX, dead_letters.EXHAUSTED_LANE]
+    return [*columns, candidates.CLAIM_BYTES_MAX]
 
 
 async def _delete(

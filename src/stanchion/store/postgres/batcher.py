@@ -45,15 +45,18 @@ _FLUSH_BYTES_MAX = 16 * 1024 * 1024
 _WAITING_COMMANDS_MAX = 50_000
 _WAITING_BYTES_MAX = 64 * 1024 * 1024
 
-_KINDS: tuple[type[Command[Any]], ...] = (
-    *(Send, SendFifo, Claim, ClaimFifo),
-    *(Delete, ChangeVisibility),
-    # Whoever creates or deletes queues may wait for locks; who may do what, and what others have
-    # changed, is told all the same.
-    *(LatestEdit, ListQueueChanges, GetRecords, ListRecords, EditRecords, GetQueue, ListQueues),
+_KINDS: tuple[tuple[type[Command[Any]], ...], ...] = (
+    *((Send,), (SendFifo,), (Claim,), (ClaimFifo,)),
+    *((Delete,), (ChangeVisibility,)),
+    # Whoever creates or deletes queues may wait for locks, and whoever edits for other edits; who
+    # may do what, and what others have changed, is told all the same.
+    (EditRecords,),
+    (LatestEdit, ListQueueChanges, GetRecords, ListRecords, GetQueue, ListQueues),
 )
-_LANES = {kind: lane for lane, kind in enumerate(_KINDS)}
+_LANES = {kind: lane for lane, kinds in enumerate(_KINDS) for kind in kinds}
 _OTHER = len(_KINDS)
+FLUSHES_MAX = _OTHER + 1 + _FLUSHES_BESIDE_MAX
+"""So many may be under way."""
 
 
 class _Waiting(NamedTuple):
@@ -93,9 +96,9 @@ class PostgresBatcher:
         self._flights: set[asyncio.Task[None]] = set()
         self._refusal: StoreError | None = None
         self.flushes = 0
-        """How many flushes there were."""
+        """How many flushes were committed."""
         self.commands = 0
-        """How many commands they had."""
+        """How many commands were done by them."""
 
     @property
     def waiting(self) -> int:
@@ -182,8 +185,10 @@ class PostgresBatcher:
             self._hand_out(items, flush)
 
     def _hand_out(self, items: Sequence[_Waiting], flush: Flush) -> None:
-        self.flushes += 1
-        self.commands += len(items)
+        # What has failed was not committed.
+        done = sum(not isinstance(answer, StoreError) for answer in flush.answers)
+        self.flushes += done > 0
+        self.commands += done
         if flush.wakes:
             self._signals.notify(flush.wakes)
             self._announce(flush.wakes)

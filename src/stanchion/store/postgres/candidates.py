@@ -113,10 +113,14 @@ async def _from_lane(
     for _ in range(_SWEEPS_MAX):
         if rows is None:
             (rows,) = await _look(tx, [(place.backlog, lane, wanted, len(turn.claims))])
+        if dead := [row for row in rows if row[_SENT_AT] <= dead_ms]:
+            # Where messages of another shard have come in, they are not the first by number.
+            gone = [(row[0], row[_RECEIVE_COUNT], row[_VISIBLE_AT], None) for row in dead]
+            await expiry.remove(tx, place, gone)
+            await expiry.sweep(tx, place, _SWEEP_MESSAGES_MAX)
+            rows = None
+            continue
         for number, row in enumerate(rows):
-            if row[_SENT_AT] <= dead_ms:
-                await expiry.sweep(tx, place, _SWEEP_MESSAGES_MAX)
-                break
             if row[_RECEIVE_COUNT] >= exhausted_at and row[_SOURCE] is None:
                 await dead_letters.set_aside(tx, place, lane)
                 break

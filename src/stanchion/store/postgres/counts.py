@@ -112,6 +112,10 @@ def note_in_flight(tx: Transaction, place: Place, messages: int) -> None:
 
 async def sum_up(tx: Transaction, limit: int) -> int:
     """Upkeep: add up rows of finished flushes. Answers in how many ms there is more to do."""
-    row = await tx.row(_SUM_UP_TALLY, limit)
+    head = tx.resources.tally_head
+    row = await tx.row(_SUM_UP_TALLY, limit, head.begin(tx.now_ms))
     assert row is not None
-    return 0 if row[0] >= limit else _IDLE_MS
+    taken, first = row
+    if taken:
+        head.first = first
+    return 0 if taken >= limit else _IDLE_MS

@@ -7,7 +7,9 @@ the listener.
 """
 
 import asyncio
+import os
 import socket
+import ssl
 from collections.abc import Coroutine, Sequence
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -49,6 +51,8 @@ _SETTINGS = {
     "max_parallel_workers_per_gather": "0",
     # An answer leaves after its commit is on disk, here and on synchronous standbys.
     "synchronous_commit": "on",
+    # Or the warning that a commit is not on them after all would not be sent.
+    "client_min_messages": "warning",
     "default_transaction_isolation": "read committed",
     "statement_timeout": "10000",
     "lock_timeout": "5000",
@@ -57,6 +61,7 @@ _SETTINGS = {
 }
 _MIGRATION_LOCK = "SELECT pg_advisory_xact_lock(hashtext($1), 0)"
 _FIND_SCHEMA = "SELECT to_regnamespace($1)::text"
+_HAS_SCHEMA = "SELECT to_regclass('schema_version')::text"
 _SCHEMA_VERSION = "SELECT max(version) FROM schema_version"
 _HAS_MOVED_DIRECTORY = "SELECT to_regclass('moved_directory') IS NOT NULL"
 _MOVED_DIRECTORY = "SELECT status FROM moved_directory"
@@ -75,16 +80,59 @@ async def connect(url: str, schema: str, **settings: str) -> Connection:
 
 
 async def _connect(url: str, settings: dict[str, str]) -> Connection:
-    return await asyncpg.connect(
-        url,
-        timeout=_CONNECT_S,
-        command_timeout=_COMMAND_S,
-        statement_cache_size=_CACHED_STATEMENTS,
-        max_cached_statement_lifetime=0,
-        max_cacheable_statement_size=0,
-        target_session_attrs=SessionAttribute.read_write,
-        server_settings=settings,
-    )
+    try:
+        return await asyncpg.connect(
+            url,
+            timeout=_CONNECT_S,
+            command_timeout=_COMMAND_S,
+            statement_cache_size=_CACHED_STATEMENTS,
+            max_cached_statement_lifetime=0,
+            max_cacheable_statement_size=0,
+            target_session_attrs=SessionAttribute.read_write,
+            server_settings=settings,
+        )
+    except CONNECT_ERRORS as error:
+        if type(error) is not ValueError:
+            error.add_note(f"{_place(url)}: {_reason(url, error)}")
+        raise
+
+
+def _place(url: str) -> str:
+    """Where a server is, without anything of its login."""
+    parts = urlsplit(url)
+    if "@" in parts.path + parts.query + parts.fragment:
+        return "the database"  # What is taken for its host may be of a password.
+    query = dict(parse_qsl(parts.query))
+    host = parts.hostname or query.get("host") or os.environ.get("PGHOST") or "localhost"
+    port = parts.port or query.get("port") or os.environ.get("PGPORT") or "5432"
+    if host.startswith("/"):
+        return f"{host}/.s.PGSQL.{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+
+
+def _reason(url: str, error: Exception) -> str:
+    """What keeps from connecting. Of a file that cannot be read, the system does not say which."""
+    if isinstance(error, FileNotFoundError | PermissionError):
+        query = dict(parse_qsl(urlsplit(url).query))
+        for name in _TLS_FILES:
+            file = query.get(name) or os.environ.get(f"PG{name.upper()}", "")
+            if file and not os.access(file, os.R_OK):
+                return f"cannot read {name} {file}"
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {_CONNECT_S:g} s"
+    # Numbers of TLS are not those of the system, and those of a resolver are below zero.
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error)
+    return str(error) or type(error).__name__
+
+
+def words_of(error: Exception) -> str:
+    """One line for one of `CONNECT_ERRORS`: each place that was tried, and what is wrong there."""
+    told = "; ".join(getattr(error, "__notes__", ())) or str(error) or type(error).__name__
+    return " ".join(told.split())
 
 
 async def _first(attempts: Sequence[Coroutine[None, None, Connection]]) -> Connection:
@@ -107,12 +155,22 @@ async def _first(attempts: Sequence[Coroutine[None, None, Connection]]) -> Conne
             await finished
             if opened:
                 return opened.pop(0)
-        raise next((e for e in errors if isinstance(e, asyncpg.PostgresError)), errors[0])
+        raise _worst(errors)
     finally:
         for task in tasks:
             task.cancel()
         for connection in opened:
             connection.terminate()
+
+
+def _worst(errors: Sequence[Exception]) -> Exception:
+    """The one to raise, with the notes of all."""
+    worst = next((e for e in errors if isinstance(e, asyncpg.PostgresError)), errors[0])
+    for other in errors:
+        if other is not worst:
+            for note in getattr(other, "__notes__", ()):
+                worst.add_note(note)
+    return worst
 
 
 def urls_of(url: str) -> list[str]:
@@ -163,14 +221,36 @@ async def migrate(connection: Connection, schema: str) -> None:
             "CREATE TABLE IF NOT EXISTS schema_version (version integer PRIMARY KEY)"
         )
         version = await connection.fetchval(_SCHEMA_VERSION) or 0
-        if version > len(migrations):
-            raise StoreUnusable(
-                f"the PostgreSQL schema {schema} has version {version}, from a newer Stanchion; "
-                f"this one knows versions up to {len(migrations)}: use the newer one"
-            )
+        _check_not_newer(schema, version)
         for number, script in enumerate(migrations[version:], version + 1):
             await connection.execute(script)
             await connection.execute("INSERT INTO schema_version VALUES ($1)", number)
+
+
+def _check_not_newer(schema: str, version: int) -> None:
+    known = len(_migrations())
+    if version > known:
+        raise StoreUnusable(
+            f"the PostgreSQL schema {schema} has version {version}, from a newer Stanchion; "
+            f"this one knows versions up to {known}: use the newer one"
+        )
+
+
+async def check_version(connection: Connection, schema: str) -> None:
+    """Raises `StoreUnusable` unless the schema is there, as this release has it."""
+    _check_server(connection)
+    if await connection.fetchval(_HAS_SCHEMA) is None:
+        raise StoreUnusable(
+            f"there is no PostgreSQL schema {schema} of Stanchion's there: the first server that "
+            "starts on it makes it"
+        )
+    version = await connection.fetchval(_SCHEMA_VERSION) or 0
+    _check_not_newer(schema, version)
+    if version < len(_migrations()):
+        raise StoreUnusable(
+            f"the PostgreSQL schema {schema} has version {version}, from an older Stanchion, and "
+            f"this one needs version {len(_migrations())}: use the release of its servers"
+        )
 
 
 async def check_complete(connection: Connection, schema: str) -> None:

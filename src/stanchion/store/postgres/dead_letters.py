@@ -29,6 +29,8 @@ EXHAUSTED_LANE = 1
 _ORDINARY_LANE = 0
 _STEP_MESSAGES_MAX = 1000
 _IDLE_MS = 1000
+_HELD_UP_MS = 100
+"""What others have locked, or what stands still, is looked at again after so long."""
 _FORGOTTEN_PER_DROPPED = 10
 
 
@@ -67,7 +69,7 @@ async def _hold_groups(tx: Transaction, place: Place, limit: int) -> set[int]:
     Answers the keys of those here that can be had on both sides.
     """
     rows = await tx.fetch(_GROUPS_OF_EXHAUSTED, place.backlog, tx.now_ms, limit)
-    if not rows:
+    if not rows or await transfer.are_still(tx, (place.queue_id, place.dead_letter_queue_id)):
         return set()
     group_ids = [row[0] for row in rows]
     here = [(place.backlog, group_id) for group_id in group_ids]
@@ -132,13 +134,17 @@ async def set_these_aside(tx: Transaction, place: Place, sequences: Sequence[int
 async def step(tx: Transaction, limit: int) -> int:
     """Upkeep: settle up to about `limit` messages of all queues. Answers in how many ms again."""
     due = await tx.fetch(_EXHAUSTED_BACKLOGS, tx.now_ms, limit)
+    is_held_up = bool(due)
     for backlog, queue_id in due:
         place = None if queue_id is None else await tx.place(queue_id)
         if place is None:
             # Purged or deleted: the rows are dropped elsewhere, and must not be in the way here.
             most = _FORGOTTEN_PER_DROPPED * limit
             await tx.run(_FORGET_EXHAUSTED, backlog, tx.now_ms, most)
-        else:
-            await settle(tx, place, max(1, limit // len(due)))
+            is_held_up = False
+        elif rows := await _take(tx, place, max(1, limit // len(due))):
+            await _settle(tx, place, rows)
+            is_held_up = False
     row = await tx.row(_NEXT_EXHAUSTED_AT)
-    return max(0, min(row[0] - tx.now_ms, _IDLE_MS)) if row else _IDLE_MS
+    soonest_ms = _HELD_UP_MS if is_held_up else 0
+    return max(soonest_ms, min(row[0] - tx.now_ms, _IDLE_MS)) if row else _IDLE_MS

@@ -42,6 +42,7 @@ from stanchion.store.contract import (
 )
 from stanchion.store.moves import CancelMove, ListMoves, StartMove
 from stanchion.store.postgres import (
+    adopted,
     at_once,
     counts,
     database,
@@ -58,11 +59,12 @@ from stanchion.store.postgres import (
 from stanchion.store.postgres.clock import DatabaseClock
 from stanchion.store.postgres.connections import (
     CommitInDoubt,
+    CommitsWait,
     ConnectionLost,
     Connections,
     Session,
 )
-from stanchion.store.postgres.low_water import MARGIN_MS, LowWater
+from stanchion.store.postgres.low_water import MARGIN_MS, LowWater, SlowLooks, TallyHead
 from stanchion.store.postgres.statements import statement
 from stanchion.store.postgres.transaction import Resources, Transaction
 from stanchion.store.provenance import Provenances
@@ -96,6 +98,7 @@ _KINDS: tuple[tuple[type[Command[Any]], Run], ...] = (
     (GetRecords, records.get),
     (ListRecords, records.list_records),
     (LatestEdit, records.latest_edit),
+    *adopted.KINDS,
     *parts.KINDS,
     *transit.KINDS,
 )
@@ -103,8 +106,8 @@ _KINDS: tuple[tuple[type[Command[Any]], Run], ...] = (
 _READ_META = statement("read_meta")
 _NEWEST_SENT_AT = statement("newest_sent_at")
 _SCHEMA = "stanchion"
-_CONNECTIONS_MAX = 10
-"""Seven lanes of the batcher, and three that have a second flush under way."""
+_CONNECTIONS_MAX = 12
+"""One for each flush that the batcher may have under way, so that none waits for another."""
 _RETRIED_FOR_S = 10.0
 """Unless `open` is told otherwise."""
 _PAUSE_S = 0.01
@@ -129,7 +132,9 @@ class PostgresStore:
     ) -> None:
         self._connections = connections
         self._retried_for_s = retried_for_s
-        self._resources = Resources(entropy, Provenances(_NO_KEY), {}, {}, LowWater(), {})
+        self._resources = Resources(
+            entropy, Provenances(_NO_KEY), {}, {}, LowWater(), SlowLooks(), TallyHead(), {}
+        )
         self.clock = DatabaseClock(latest_ms)
         self.statements = 0
         """How many were sent for transactions that were committed, BEGIN and COMMIT included."""
@@ -144,16 +149,18 @@ class PostgresStore:
         connections_max: int = _CONNECTIONS_MAX,
         entropy: Callable[[int], bytes] = os.urandom,
         retried_for_s: float = _RETRIED_FOR_S,
+        is_made: bool = True,
     ) -> "PostgresStore":
-        """The store in a schema of the database at `postgresql://…`, made if there is none.
+        """The store in a schema of the database at `postgresql://…`.
 
+        Made if there is none and brought up to date; or, unless `is_made`, refused then.
         What loses against others, or finds no connection, is tried again for `retried_for_s`.
         Raises `StoreUnusable`.
         """
         try:
-            latest_ms = await _prepare(url, schema)
+            latest_ms = await _prepare(url, schema, is_made=is_made)
         except database.CONNECT_ERRORS as error:
-            reason = str(error) or type(error).__name__
+            reason = database.words_of(error)
             raise StoreUnusable(f"the PostgreSQL database cannot be used: {reason}") from error
         return cls(Connections(url, schema, connections_max), entropy, latest_ms, retried_for_s)
 
@@ -172,6 +179,8 @@ class PostgresStore:
             except CommitInDoubt as error:
                 unknown = OutcomeUnknown(f"the outcome of the commit is unknown: {error}")
                 return Flush([unknown] * len(commands), [])
+            except CommitsWait as error:
+                return Flush([StoreUnreachable(str(error))] * len(commands), [])
             except Exception as error:
                 fault = _fault(error)
                 if fault not in ("conflict", "lost") or loop.time() + pause_s > give_up_s:
@@ -209,10 +218,22 @@ class PostgresStore:
             await self._commit(session)
         self.statements += tx.statements + (0 if is_committed else _BEGIN_AND_COMMIT)
         self._committed_s = time.monotonic()
-        if (self._committed_s - start_s) * 1000 > MARGIN_MS / 2:
-            # What took so long may have come into view behind where others look.
-            self._resources.low_water.clear()
-        return Flush(answers, tx.wakes())
+        wakes = tx.wakes()
+        self._mind_duration(tx, wakes, (self._committed_s - start_s) * 1000)
+        return Flush(answers, wakes)
+
+    def _mind_duration(self, tx: Transaction, wakes: Sequence[Wake], duration_ms: float) -> None:
+        """What took so long may have come into view behind where others look.
+
+        Only that: a look that is slow because of what vacuum cannot clean up needs its mark.
+        """
+        if duration_ms > MARGIN_MS / 2:
+            until_ms = tx.now_ms + duration_ms
+            queue_ids = {wake.queue_id for wake in wakes if wake.visible_at_ms <= until_ms}
+            places = self._resources.places
+            # Where a queue is that was never looked up, nobody has looked for messages either.
+            backlogs = {places[queue_id].backlog for queue_id in queue_ids if queue_id in places}
+            self._resources.low_water.forget_backlogs(backlogs)
 
     async def _commit(self, session: Session) -> None:
         try:
@@ -242,7 +263,7 @@ class PostgresStore:
     ) -> Flush:
         fault = _fault(error)
         if fault == "full":
-            failure: StoreError = StoreFull("there is no space left in the database")
+            failure: StoreError = StoreFull(f"there is no space left in the database: {error}")
         elif fault == "lost":
             failure = StoreUnreachable(f"{type(error).__name__}: {error}")
         else:
@@ -273,11 +294,12 @@ class PostgresStore:
         await self._connections.close()
 
 
-async def _prepare(url: str, schema: str) -> int:
-    """Bring the schema up to date; answers the latest instant found in it."""
+async def _prepare(url: str, schema: str, *, is_made: bool) -> int:
+    """See to the schema; answers the latest instant found in it."""
     connection = await database.connect(url, schema)
     try:
-        await database.migrate(connection, schema)
+        see_to = database.migrate if is_made else database.check_version
+        await see_to(connection, schema)
         await database.check_complete(connection, schema)
         latest_ms: int = await connection.fetchval(_READ_META, "latest_ms")
         return max(latest_ms, await connection.fetchval(_NEWEST_SENT_AT) or 0)

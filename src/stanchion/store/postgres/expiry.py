@@ -2,7 +2,8 @@
 
 A message is dead when it was sent its queue's retention ago or longer, in flight or not. Sequence
 numbers follow the time of sending within the length of a flush, so the dead ones of a backlog are
-among the first by number; a claim looks at each message all the same.
+among the first by number; a claim looks at each message all the same. Not so where messages of
+another shard have come in: dead ones among them go when they are met, or are the first at last.
 
 `check_at_ms` is never unset while a backlog has a queue: an empty one is due again after its
 queue's retention. So senders have nothing to write there, whoever else sends or sweeps meanwhile.

@@ -11,11 +11,13 @@ leaves alone what others hold. Messages of a group are read after it is locked, 
 statement: one statement sees what was there when it began.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from stanchion.store.postgres import low_water
 from stanchion.store.postgres.statements import statement
-from stanchion.store.postgres.transaction import Place, Transaction
+from stanchion.store.postgres.transaction import Place, Row, Transaction
 
 _READY_GROUPS = statement("ready_groups")
 _FIRST_MESSAGES = statement("first_messages")
@@ -58,14 +60,18 @@ async def ready(
 
     Locks them; those that somebody else has locked are left out, and those of the keys `without`.
     """
-    wanted: list[tuple[int, bool, int, int]] = []
+    slow_looks, start_s = tx.resources.slow_looks, time.monotonic()
+    wanted: list[tuple[int, bool, int, int, int]] = []
     for place, groups_max, _ in looks:
-        wanted.append((place.backlog, False, tx.now_ms - place.delay_ms, groups_max))
-        wanted.append((place.backlog, True, tx.now_ms, groups_max))
+        for is_returned in (False, True):
+            until_ms = tx.now_ms if is_returned else tx.now_ms - place.delay_ms
+            since_ms = slow_looks.of(place.backlog, is_returned, start_s)
+            wanted.append((place.backlog, is_returned, until_ms, groups_max, since_ms))
+    rows = await tx.fetch(_READY_GROUPS, *zip(*wanted, strict=True), list(without))
+    if not without:
+        _note_look(tx, wanted, rows, start_s)
     found: list[list[ReadyGroup]] = [[] for _ in looks]
-    for number, key, ready_at_ms, is_returned in await tx.fetch(
-        _READY_GROUPS, *zip(*wanted, strict=True), list(without)
-    ):
+    for number, key, ready_at_ms, is_returned in rows:
         which = (number - 1) // 2
         delay_ms = 0 if is_returned else looks[which].place.delay_ms
         found[which].append(ReadyGroup(ready_at_ms + delay_ms, key, []))
@@ -77,15 +83,30 @@ async def ready(
     return found
 
 
+def _note_look(
+    tx: Transaction,
+    wanted: Sequence[tuple[int, bool, int, int, int]],
+    rows: Sequence[Row],
+    start_s: float,
+) -> None:
+    end_s = time.monotonic()
+    first_ms: dict[int, int] = {}
+    for number, _, ready_at_ms, _ in rows:
+        first_ms[number] = min(ready_at_ms, first_ms.get(number, ready_at_ms))
+    for number, (backlog, is_returned, until_ms, _, since_ms) in enumerate(wanted, 1):
+        look = low_water.Look(since_ms, first_ms.get(number, until_ms), start_s, end_s)
+        tx.resources.slow_looks.note(backlog, is_returned, look)
+
+
 async def _add_messages(
     tx: Transaction, looks: Sequence[Look], found: Sequence[Sequence[ReadyGroup]]
 ) -> None:
-    wanted: list[tuple[int, int, int]] = []
+    wanted: list[tuple[int, int]] = []
     sequences: dict[int, list[int]] = {}
     sent_until_ms: dict[int, int] = {}
     for (place, _, messages_max), groups in zip(looks, found, strict=True):
         for group in groups:
-            wanted.append((place.backlog, group.key, min(messages_max, MESSAGES_MAX)))
+            wanted.append((group.key, min(messages_max, MESSAGES_MAX)))
             sequences[group.key] = group.sequences
             sent_until_ms[group.key] = tx.now_ms - place.delay_ms
     if not wanted:
@@ -102,7 +123,10 @@ async def _add_messages(
 
 async def next_ready_at_ms(tx: Transaction, places: Sequence[Place]) -> list[int | None]:
     """When the next group of each queue gets ready, or got ready; None when there is none."""
-    rows = await tx.fetch(_NEXT_READY_AT, [place.backlog for place in places])
+    backlogs = [place.backlog for place in places]
+    slow_looks, now_s = tx.resources.slow_looks, time.monotonic()
+    since_ms = ([slow_looks.of(b, returned, now_s) for b in backlogs] for returned in (False, True))
+    rows = await tx.fetch(_NEXT_READY_AT, backlogs, *since_ms)
     found = []
     for place, (fresh, returned) in zip(places, rows, strict=True):
         instants = [] if fresh is None else [fresh + place.delay_ms]
@@ -134,6 +158,8 @@ async def open_groups(
     if not rows:
         return
     opened = await tx.fetch(_OPEN_GROUPS, *zip(*rows, strict=True))
+    for backlog, _, is_returned, ready_at_ms in rows:
+        tx.resources.slow_looks.lower(backlog, is_returned, ready_at_ms)
     for place, firsts in given:
         count = sum(backlog == place.backlog for backlog, _ in opened)
         if count:
@@ -200,6 +226,7 @@ async def refresh(tx: Transaction, changed: Sequence[tuple[Place, Collection[int
         elif (is_returned, ready_at_ms) != (was_returned, was_ready_at_ms):
             states.append((key, is_returned, ready_at_ms))
             place = changed[number][0]
+            tx.resources.slow_looks.lower(place.backlog, is_returned, ready_at_ms)
             seen_at_ms = ready_at_ms if is_returned else ready_at_ms + place.delay_ms
             tx.add_wake(place.queue_id, max(seen_at_ms, tx.now_ms), 1)
     if empty:

@@ -212,6 +212,8 @@ async def _move(
             return moved, "no_source"
         messages = list(group)
         if target.is_fifo:
+            if await transfer.are_still(tx, (source.queue_id, target.queue_id)):
+                return moved, None
             messages = await _without_busy(tx, target, messages, busy)
         if messages:
             await transfer.redrive(tx, source, target, messages)
@@ -239,8 +241,13 @@ async def _movable(tx: Transaction, source: Place, limit: int) -> list[Row]:
         rows = await _in_order(tx, source, limit)
     else:
         rows = await _from_lanes(tx, source, limit)
+    rows = transfer.one_step(rows)
     dead_ms = tx.now_ms - source.retention_ms
-    return [row for row in transfer.one_step(rows) if row[transfer.SENT_AT] > dead_ms]
+    dead = [row for row in rows if row[transfer.SENT_AT] <= dead_ms]
+    if dead and not source.is_fifo:
+        # Or they would be the first in view again. Those of FIFO queues are the first by number.
+        await expiry.remove(tx, source, dead)
+    return [row for row in rows if row[transfer.SENT_AT] > dead_ms]
 
 
 async def _from_lanes(tx: Transaction, source: Place, limit: int) -> list[Row]:

@@ -1,35 +1,30 @@
-"""Shards and parts of queues as rows: the register at the home, and the queue rows of a shard.
+"""Shards and parts of queues as rows at the home: the register, and where each queue is.
 
-At the home, whoever changes a placement holds the queue's row, and numbers the change while nobody
-else can: so nodes that ask for what has changed miss nothing. On a shard, parts come and go one
-flush at a time, and an id that was dropped never comes back. Called by the engine and by `queues`.
+Whoever changes a placement holds the queue's row, and numbers the change while nobody else can: so
+nodes that ask for what has changed miss nothing. What a shard has of it: `adopted`. Called by the
+engine.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from stanchion.store.contract import QueueCreated, QueueName, QueueRules
-from stanchion.store.postgres import queues
+from stanchion.store.postgres import adopted, queues
 from stanchion.store.postgres.statements import statement
-from stanchion.store.postgres.transaction import EVERYBODY, Transaction
+from stanchion.store.postgres.transaction import Transaction
 from stanchion.store.shards.commands import (
     HOME,
     HOME_NAME,
     SHARDS_MAX,
     AddPart,
-    AdoptPart,
     ChangedPlacements,
     CountNodes,
     CountShard,
     CreatePlaced,
-    DropPart,
-    FindAttempt,
     GetOwed,
     GetPlacement,
-    Identify,
     JoinShard,
     LeaseMover,
-    LeavePart,
     ListShards,
     NoteDropped,
     NoteTold,
@@ -38,7 +33,6 @@ from stanchion.store.shards.commands import (
     PartsToMove,
     Placement,
     RemoveShard,
-    RenamePart,
     ReplacePart,
     RetirePart,
     SetShardState,
@@ -47,8 +41,8 @@ from stanchion.store.shards.commands import (
 )
 
 _LOCK_DIRECTORY = statement("lock_directory")
-_SHARD_IDENTITY = statement("shard_identity")
-_INSERT_SHARD_IDENTITY = statement("insert_shard_identity")
+_SHARD_NUMBERS = statement("shard_numbers")
+_NEXT_SHARD_GENERATION = statement("next_shard_generation")
 _SHARDS = statement("shards")
 _NODES = statement("nodes")
 _SHARD_MESSAGES = statement("shard_messages")
@@ -73,25 +67,7 @@ _LOCK_PART = statement("lock_part")
 _RENEW_ARRIVING_PART = statement("renew_arriving_part")
 _LEASE_MOVER = statement("lease_mover")
 _INHERIT_SLOTS = statement("inherit_slots")
-_START_MESSAGE_SEQUENCE = statement("start_message_sequence")
-_ANY_QUEUE = statement("any_queue")
-_ID_OF_NAME = statement("id_of_name")
-_INSERT_ADOPTED_QUEUE = statement("insert_adopted_queue")
-_UPDATE_ADOPTED_QUEUE = statement("update_adopted_queue")
-_CHECK_BACKLOG_NOW = statement("check_backlog_now")
-_IS_PAST_PART = statement("is_past_part")
-_INSERT_PAST_PART = statement("insert_past_part")
-_MESSAGES_AFTER = statement("messages_after")
-_TAKE_NAME = statement("take_name")
-_RENAME_QUEUE = statement("rename_queue")
-_RENAME_DEDUPLICATION = statement("rename_deduplication")
-_RENAME_ATTEMPTS = statement("rename_attempts")
-_RECEIVE_ATTEMPT = statement("receive_attempt")
 _MOVER_LEASE_MS = 30_000
-_FIRST_NUMBER = 1 << 40
-"""Above what another kind of store may have given out before its messages came to the home."""
-_LOCK_QUEUES = "LOCK TABLE queue IN ACCESS EXCLUSIVE MODE"
-"""Every flush reads this table first: so this waits until all that have are over."""
 
 
 # --- The register -------------------------------------------------------------------------------
@@ -101,32 +77,40 @@ async def list_shards(tx: Transaction, commands: Sequence[ListShards]) -> list[S
     return [[Shard(*row) for row in await tx.fetch(_SHARDS)] for _ in commands]
 
 
-async def join(tx: Transaction, commands: Sequence[JoinShard]) -> list[tuple[str, int] | None]:
+async def join(tx: Transaction, commands: Sequence[JoinShard]) -> list[ShardIdentity | None]:
     await tx.fetch(_LOCK_DIRECTORY)
     return [await _join(tx, command) for command in commands]
 
 
-async def _join(tx: Transaction, command: JoinShard) -> tuple[str, int] | None:
-    identity = await _identity(tx)
-    if identity is None:
-        identity = ShardIdentity(command.home_id, HOME)
-        await tx.run(_INSERT_SHARD_IDENTITY, *identity)
-        await tx.run(_INSERT_SHARD, HOME, HOME_NAME, "open")
-    if identity.number != HOME:
-        return identity.home_id, HOME
-    numbers = {row[1]: row[0] for row in await tx.fetch(_SHARDS)}
-    if command.name in numbers:
-        return identity.home_id, numbers[command.name]
-    free = set(range(SHARDS_MAX)) - set(numbers.values())
+async def _join(tx: Transaction, command: JoinShard) -> ShardIdentity | None:
+    home = await adopted.identity_of(tx)
+    if home is None:
+        home = ShardIdentity(command.home_id, HOME, 0)
+        await adopted.set_identity(tx, home)
+        await tx.run(_INSERT_SHARD, HOME, HOME_NAME, "open", 0)
+    if home.number != HOME:
+        return ShardIdentity(home.home_id, HOME, 0)
+    known = {name: numbers for name, *numbers in await tx.fetch(_SHARD_NUMBERS)}
+    if command.name in known:
+        return ShardIdentity(home.home_id, *known[command.name])
+    free = sorted(set(range(SHARDS_MAX)) - {number for number, _ in known.values()})
     if not free:
         return None
-    await tx.run(_INSERT_SHARD, min(free), command.name, "joining")
-    return identity.home_id, min(free)
+    generation = await _next_generation(tx)
+    if generation > adopted.GENERATIONS_MAX:
+        return None
+    # In turn: a number that was another's is given again as late as can be.
+    wanted = (generation - 1) % (SHARDS_MAX - 1) + 1
+    number = next((each for each in free if each >= wanted), free[0])
+    await tx.run(_INSERT_SHARD, number, command.name, "joining", generation)
+    return ShardIdentity(home.home_id, number, generation)
 
 
-async def _identity(tx: Transaction) -> ShardIdentity | None:
-    row = await tx.row(_SHARD_IDENTITY)
-    return ShardIdentity(*row) if row else None
+async def _next_generation(tx: Transaction) -> int:
+    row = await tx.row(_NEXT_SHARD_GENERATION)
+    assert row is not None
+    generation: int = row[0]
+    return generation
 
 
 async def set_state(tx: Transaction, commands: Sequence[SetShardState]) -> list[bool]:
@@ -228,7 +212,7 @@ async def _add_part(tx: Transaction, queue_id: int, shard: int, state: str) -> N
 
 
 async def note_told(tx: Transaction, commands: Sequence[NoteTold]) -> list[bool]:
-    return [await tx.run(_NOTE_TOLD, c.part_id, c.version) > 0 for c in commands]
+    return [await tx.run(_NOTE_TOLD, c.part_id, c.version, c.state) > 0 for c in commands]
 
 
 async def note_dropped(tx: Transaction, commands: Sequence[NoteDropped]) -> list[bool]:
@@ -238,10 +222,10 @@ async def note_dropped(tx: Transaction, commands: Sequence[NoteDropped]) -> list
 async def get_owed(tx: Transaction, commands: Sequence[GetOwed]) -> list[Owed]:
     return [
         Owed(
-            tuple(row[0] for row in await tx.fetch(_UNTOLD_QUEUES, command.limit)),
-            tuple((row[0], row[1]) for row in await tx.fetch(_DROPPED_PARTS, command.limit)),
+            tuple(row[0] for row in await tx.fetch(_UNTOLD_QUEUES, c.shard, c.limit)),
+            tuple(tuple(row) for row in await tx.fetch(_DROPPED_PARTS, c.shard, c.limit)),
         )
-        for command in commands
+        for c in commands
     ]
 
 
@@ -304,109 +288,8 @@ async def replace(tx: Transaction, commands: Sequence[ReplacePart]) -> list[bool
     return answers
 
 
-# --- On a shard ---------------------------------------------------------------------------------
-
-
-async def identify(tx: Transaction, commands: Sequence[Identify]) -> list[ShardIdentity | None]:
-    await tx.fetch(_LOCK_DIRECTORY)
-    answers = []
-    for command in commands:
-        identity = await _identity(tx)
-        if identity is None and command.identity and not await tx.row(_ANY_QUEUE):
-            identity = command.identity
-            await tx.run(_INSERT_SHARD_IDENTITY, *identity)
-            await tx.fetch(_START_MESSAGE_SEQUENCE, _FIRST_NUMBER + identity.number)
-        answers.append(identity)
-    return answers
-
-
-async def adopt(tx: Transaction, commands: Sequence[AdoptPart]) -> list[bool]:
-    await tx.fetch(_LOCK_DIRECTORY)
-    tx.forget_places()
-    return [await _adopt(tx, command) for command in commands]
-
-
-async def _adopt(tx: Transaction, c: AdoptPart) -> bool:
-    row = await tx.row(_ID_OF_NAME, *c.name)
-    if row is not None and row[0] > c.part_id:
-        return False
-    columns = queues.columns(c.rules)
-    if row is not None and row[0] == c.part_id:
-        if await tx.run(_UPDATE_ADOPTED_QUEUE, c.part_id, c.version, *columns, tx.now_ms):
-            await tx.run(_CHECK_BACKLOG_NOW, c.part_id, tx.now_ms)
-            tx.add_wake(c.part_id, tx.now_ms, EVERYBODY)
-        return True
-    if await tx.row(_IS_PAST_PART, c.part_id):
-        return False
-    if await tx.row(_LOCK_QUEUE, c.part_id):
-        # It has left, but for its row.
-        return True
-    if row is not None:
-        if row[1] == c.home_queue_id:
-            # The same queue, purged: that has no effect on deduplication.
-            await tx.run(_RENAME_DEDUPLICATION, row[0], c.part_id)
-        await _drop(tx, row[0])
-    settings = (c.version, *columns, tx.now_ms, c.home_queue_id)
-    await tx.run(_INSERT_ADOPTED_QUEUE, c.part_id, *c.name, *settings)
-    await queues.give_backlog(tx, c.part_id, c.rules.retention_ms)
-    return True
-
-
-async def _drop(tx: Transaction, part_id: int) -> bool:
-    await tx.run(_INSERT_PAST_PART, part_id, tx.now_ms)
-    return await queues.cut_off(tx, part_id)
-
-
-async def drop(tx: Transaction, commands: Sequence[DropPart]) -> list[bool]:
-    await tx.fetch(_LOCK_DIRECTORY)
-    tx.forget_places()
-    return [await _drop(tx, command.part_id) for command in commands]
-
-
-async def rename(tx: Transaction, commands: Sequence[RenamePart]) -> list[bool]:
-    await tx.fetch(_LOCK_QUEUES)
-    tx.forget_places()
-    answers = []
-    for command in commands:
-        row = await tx.row(_ID_OF_NAME, *command.name)
-        answers.append(row is not None and row[0] <= command.new_id)
-        if row is not None and row[0] < command.new_id:
-            await tx.run(_RENAME_QUEUE, row[0], command.new_id)
-            await tx.run(_RENAME_DEDUPLICATION, row[0], command.new_id)
-            await tx.run(_RENAME_ATTEMPTS, row[0], command.new_id)
-            await tx.run(_INSERT_PAST_PART, row[0], tx.now_ms)
-    return answers
-
-
-async def leave(tx: Transaction, commands: Sequence[LeavePart]) -> list[bool | None]:
-    await tx.fetch(_LOCK_QUEUES)
-    tx.forget_places()
-    answers: list[bool | None] = []
-    for command in commands:
-        if await tx.row(_LOCK_QUEUE, command.part_id) is None:
-            answers.append(None)
-        elif await tx.row(_MESSAGES_AFTER, command.part_id, command.after):
-            answers.append(False)
-        else:
-            answers.append(await tx.run(_TAKE_NAME, command.part_id) > 0)
-    return answers
-
-
-async def find_attempts(tx: Transaction, commands: Sequence[FindAttempt]) -> list[bool]:
-    return [
-        await tx.row(_RECEIVE_ATTEMPT, c.queue_id, c.attempt_id, tx.now_ms - c.attempt_ms)
-        is not None
-        for c in commands
-    ]
-
-
 KINDS = (
     (CreatePlaced, create),
-    (RenamePart, rename),
-    (LeavePart, leave),
-    (Identify, identify),
-    (DropPart, drop),
-    (AdoptPart, adopt),
     (JoinShard, join),
     (SetShardState, set_state),
     (RemoveShard, remove),
@@ -423,6 +306,5 @@ KINDS = (
     (ListShards, list_shards),
     (CountNodes, count_nodes),
     (CountShard, count_shard),
-    (FindAttempt, find_attempts),
 )
 """What the engine executes here."""

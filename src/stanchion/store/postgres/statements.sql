@@ -1,6 +1,11 @@
 -- Every statement of the store, by name; those that SQLite's store has too have its names. Lists
--- come in as arrays, so that statements stay the same whatever the number of items. OFFSET 0 keeps
--- the planner from beginning with that table, whatever it believes about its size.
+-- come in as arrays, so that statements stay the same whatever the number of items.
+--
+-- There is one way only to plan each of them, whatever the planner believes about sizes: that is
+-- what VACUUM has last seen, which may have been empty queues. OFFSET 0 keeps it from beginning
+-- with that table. `= ANY (ARRAY[x])` does so for rows that are changed, where `= x` would let it
+-- read all rows in the order of an index. `+ 0` keeps a column from choosing the index. Lanes, and
+-- groups that are ready, go by the expression of their index; `backlog =` goes by number or name.
 
 -- name: read_meta
 SELECT value FROM meta WHERE name = $1;
@@ -39,19 +44,22 @@ WHERE datname = current_database() AND application_name = $1;
 -- name: queues_in_view
 SELECT q.id
 FROM unnest($1::bigint[]) AS wanted (id)
-JOIN queue AS q ON q.id = wanted.id
+CROSS JOIN LATERAL (SELECT * FROM queue WHERE id = wanted.id OFFSET 0) AS q
 WHERE CASE WHEN q.is_fifo THEN
-    EXISTS (SELECT FROM fifo_group AS g WHERE g.backlog = q.backlog
-            AND NOT g.is_returned AND g.ready_at_ms <= $2 - q.delay_ms)
-    OR EXISTS (SELECT FROM fifo_group AS g WHERE g.backlog = q.backlog
-               AND g.is_returned AND g.ready_at_ms <= $2)
+    EXISTS (SELECT FROM fifo_group AS g
+            WHERE g.backlog * 2 + g.is_returned::integer = q.backlog * 2
+              AND g.ready_at_ms <= $2 - q.delay_ms OFFSET 0)
+    OR EXISTS (SELECT FROM fifo_group AS g
+               WHERE g.backlog * 2 + g.is_returned::integer = q.backlog * 2 + 1
+                 AND g.ready_at_ms <= $2 OFFSET 0)
 ELSE EXISTS (
     SELECT FROM (SELECT 0 AS lane
                  UNION ALL SELECT lane FROM noisy_tenant WHERE backlog = q.backlog) AS served
     CROSS JOIN LATERAL (
         SELECT FROM message AS m
-        WHERE m.backlog = q.backlog AND m.lane = served.lane AND m.visible_at_ms <= $2
-        LIMIT 1) AS m)
+        WHERE (m.backlog << 32) + m.lane = (q.backlog << 32) + served.lane
+          AND m.visible_at_ms <= $2
+        LIMIT 1) AS m OFFSET 0)
 END;
 
 
@@ -118,11 +126,11 @@ WHERE id = $1 AND version = $2
 RETURNING id, account_id, region, name, version, attributes, tags, created_at_ms, modified_at_ms;
 
 -- name: check_backlog_by
-UPDATE backlog SET check_at_ms = $2 WHERE id = $1 AND check_at_ms > $2;
+UPDATE backlog SET check_at_ms = $2 WHERE id = $1 AND coalesce(check_at_ms, 0) > $2;
 
 -- name: check_backlog_now
 UPDATE backlog SET check_at_ms = $2
-WHERE id = (SELECT backlog FROM queue WHERE id = $1) AND check_at_ms > $2;
+WHERE id = (SELECT backlog FROM queue WHERE id = $1) AND coalesce(check_at_ms, 0) > $2;
 
 -- name: doom_backlog
 UPDATE backlog SET queue_id = NULL, check_at_ms = NULL, doomed_at_ms = $2, drop_at_ms = $2
@@ -184,11 +192,11 @@ CROSS JOIN LATERAL (
     SELECT sequence, visible_at_ms, receive_count, first_received_at_ms, dead_letter_source,
            provenance
     FROM message
-    WHERE backlog = wanted.backlog AND lane = wanted.lane
+    WHERE (backlog << 32) + lane = (wanted.backlog << 32) + wanted.lane
       AND visible_at_ms >= wanted.since_ms AND visible_at_ms <= $5
-    ORDER BY visible_at_ms, sequence LIMIT wanted.messages
+    ORDER BY visible_at_ms, sequence + 0 LIMIT wanted.messages
     FOR UPDATE SKIP LOCKED) AS m
-JOIN message_body AS b ON b.sequence = m.sequence
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 WINDOW earlier AS (PARTITION BY wanted.number ORDER BY m.visible_at_ms, m.sequence)
 ORDER BY wanted.number, m.visible_at_ms, m.sequence;
 
@@ -199,12 +207,13 @@ SET visible_at_ms = taken.visible_at_ms, receive_count = m.receive_count + 1,
     lane = CASE WHEN m.receive_count + 1 >= taken.exhausted_at THEN 1 ELSE m.lane END
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[])
   AS taken (backlog, sequence, visible_at_ms, exhausted_at)
-WHERE m.backlog = taken.backlog AND m.sequence = taken.sequence;
+WHERE m.backlog = ANY (ARRAY[taken.backlog]) AND m.sequence = taken.sequence;
 
 -- name: next_visible_at
 SELECT wanted.backlog, min(
     (SELECT visible_at_ms FROM message
-     WHERE backlog = wanted.backlog AND lane = served.lane AND visible_at_ms >= served.since_ms
+     WHERE (backlog << 32) + lane = (wanted.backlog << 32) + served.lane
+       AND visible_at_ms >= served.since_ms
      ORDER BY visible_at_ms LIMIT 1))
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
   AS wanted (backlog, ordinary_since_ms, exhausted_since_ms)
@@ -215,22 +224,24 @@ CROSS JOIN LATERAL (
 GROUP BY wanted.backlog;
 
 -- name: messages_by_sequence
-SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, m.backlog
-FROM unnest($1::bigint[], $2::bigint[]) AS wanted (backlog, sequence)
-JOIN message AS m ON m.backlog = wanted.backlog AND m.sequence = wanted.sequence
-ORDER BY m.backlog, m.sequence FOR UPDATE OF m;
+SELECT m.*
+FROM (SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS given (backlog, sequence)
+      ORDER BY backlog, sequence) AS wanted
+CROSS JOIN LATERAL (
+    SELECT sequence, receive_count, visible_at_ms, group_key, backlog FROM message
+    WHERE backlog = wanted.backlog AND sequence = wanted.sequence FOR UPDATE) AS m;
 
 -- name: change_visibility
 UPDATE message AS m SET visible_at_ms = shown.visible_at_ms
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS shown (backlog, sequence, visible_at_ms)
-WHERE m.backlog = shown.backlog AND m.sequence = shown.sequence;
+WHERE m.backlog = ANY (ARRAY[shown.backlog]) AND m.sequence = shown.sequence;
 
 -- name: erase_messages
 WITH gone AS (
     DELETE FROM message AS m USING unnest($1::bigint[], $2::bigint[]) AS w (backlog, sequence)
-    WHERE m.backlog = w.backlog AND m.sequence = w.sequence
+    WHERE m.backlog = ANY (ARRAY[w.backlog]) AND m.sequence = w.sequence
     RETURNING m.sequence)
-DELETE FROM message_body AS b USING gone WHERE b.sequence = gone.sequence;
+DELETE FROM message_body WHERE sequence = ANY (ARRAY(SELECT sequence FROM gone));
 
 -- name: oldest_messages
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, b.body_bytes
@@ -241,9 +252,11 @@ CROSS JOIN LATERAL (SELECT sent_at_ms, length(body) AS body_bytes FROM message_b
 ORDER BY m.sequence;
 
 -- name: lock_free_messages
-SELECT sequence, receive_count, visible_at_ms, group_key FROM message
-WHERE backlog = $1 AND sequence = ANY ($2::bigint[])
-ORDER BY sequence FOR UPDATE SKIP LOCKED;
+SELECT m.*
+FROM (SELECT * FROM unnest($2::bigint[]) AS given (sequence) ORDER BY sequence) AS wanted
+CROSS JOIN LATERAL (
+    SELECT sequence, receive_count, visible_at_ms, group_key FROM message
+    WHERE backlog = $1 AND sequence = wanted.sequence FOR UPDATE SKIP LOCKED) AS m;
 
 
 -- Flushes of one statement, which is their whole transaction. $-parameters that come last: the time
@@ -278,11 +291,10 @@ counted AS (
 SELECT now_ms, ARRAY(SELECT DISTINCT queue_id FROM given WHERE backlog IS NULL) FROM clock;
 
 -- Does nothing, and says so, where it meets what `claim_candidates` and its callers are for.
--- The exhausted lane is a parameter so that the index of this backlog is read, not that of all.
 -- name: claim_at_once
 WITH clock AS MATERIALIZED (
-    SELECT coalesce($9::bigint, greatest(
-        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $10::bigint)) AS now_ms),
+    SELECT coalesce($8::bigint, greatest(
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint, $9::bigint)) AS now_ms),
 wanted AS MATERIALIZED (
     SELECT w.*, clock.now_ms, clock.now_ms + w.visibility_ms AS hidden_until_ms,
            rules.retention_ms, rules.exhausted_at
@@ -303,8 +315,10 @@ wanted AS MATERIALIZED (
         WHERE q.id = w.queue_id AND q.backlog = w.backlog
           AND (SELECT lane FROM noisy_tenant WHERE backlog = w.backlog LIMIT 1) IS NULL
           AND (SELECT sequence FROM message
-               WHERE backlog = w.backlog AND lane = $8 AND visible_at_ms <= clock.now_ms
-                 AND visible_at_ms >= w.exhausted_since_ms LIMIT 1) IS NULL) AS rules ON true),
+               WHERE (backlog << 32) + lane = (w.backlog << 32) + 1
+                 AND visible_at_ms <= clock.now_ms
+                 AND visible_at_ms >= w.exhausted_since_ms LIMIT 1) IS NULL
+        OFFSET 0) AS rules ON true),
 queues AS MATERIALIZED (SELECT bool_and(retention_ms IS NOT NULL) AS are_plain FROM wanted),
 found AS MATERIALIZED (
     SELECT w.number, w.backlog, w.now_ms, w.hidden_until_ms, w.retention_ms, w.exhausted_at,
@@ -316,12 +330,13 @@ found AS MATERIALIZED (
         SELECT sequence, visible_at_ms, receive_count, first_received_at_ms, dead_letter_source,
                provenance
         FROM message
-        WHERE backlog = w.backlog AND lane = 0
+        WHERE (backlog << 32) + lane = w.backlog << 32
           AND visible_at_ms >= w.since_ms AND visible_at_ms <= w.now_ms
-        ORDER BY visible_at_ms, sequence
+        ORDER BY visible_at_ms, sequence + 0
         LIMIT CASE WHEN (SELECT are_plain FROM queues) THEN w.messages ELSE 0 END
         FOR UPDATE SKIP LOCKED) AS m
-    JOIN message_body AS b ON b.sequence = m.sequence),
+    CROSS JOIN LATERAL (
+        SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b),
 messages AS MATERIALIZED (
     SELECT coalesce(sum(octet_length(body)), 0) <= $7
            AND count(*) FILTER (
@@ -336,7 +351,7 @@ leased AS (
         lane = CASE WHEN m.receive_count + 1 >= f.exhausted_at THEN 1 ELSE 0 END
     FROM found AS f
     WHERE (SELECT are_plain FROM messages)
-      AND m.backlog = f.backlog AND m.sequence = f.sequence),
+      AND m.backlog = ANY (ARRAY[f.backlog]) AND m.sequence = f.sequence),
 counted AS (
     INSERT INTO tally_change (backlog, received, bucket_s, messages)
     SELECT backlog, 1, (hidden_until_ms + 999) / 1000, count(*) FROM found
@@ -364,9 +379,10 @@ held AS MATERIALIZED (
         WHERE backlog = w.backlog AND sequence = w.sequence FOR UPDATE) AS m),
 hot AS (
     DELETE FROM message AS m USING held AS h
-    WHERE h.is_current AND m.backlog = h.backlog AND m.sequence = h.sequence),
+    WHERE h.is_current AND m.backlog = ANY (ARRAY[h.backlog]) AND m.sequence = h.sequence),
 cold AS (
-    DELETE FROM message_body AS b USING held AS h WHERE h.is_current AND b.sequence = h.sequence),
+    DELETE FROM message_body
+    WHERE sequence = ANY (ARRAY(SELECT sequence FROM held WHERE is_current))),
 counted AS (
     INSERT INTO tally_change (backlog, received, bucket_s, messages)
     SELECT backlog, 2, 0, -count(*) FROM held WHERE is_current GROUP BY backlog
@@ -406,8 +422,9 @@ SELECT m.sequence, m.receive_count, m.visible_at_ms, m.lane, m.first_received_at
             THEN b.body END, m.backlog
 FROM unnest($1::bigint[], $2::bigint[], $3::boolean[])
      WITH ORDINALITY AS wanted (backlog, sequence, is_due, number)
-JOIN message AS m ON m.backlog = wanted.backlog AND m.sequence = wanted.sequence
-JOIN message_body AS b ON b.sequence = wanted.sequence
+CROSS JOIN LATERAL (SELECT * FROM message
+                    WHERE backlog = wanted.backlog AND sequence = wanted.sequence OFFSET 0) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 WINDOW earlier AS (PARTITION BY wanted.backlog ORDER BY wanted.number)
 ORDER BY wanted.number;
 
@@ -448,7 +465,7 @@ CROSS JOIN LATERAL (
 
 -- name: receive_attempt
 SELECT attempted_at_ms, leases FROM receive_attempt
-WHERE queue_id = $1 AND attempt_id = $2 AND attempted_at_ms > $3;
+WHERE queue_id = $1 AND attempt_id = $2 AND attempted_at_ms + 0 > $3;
 
 -- name: remember_attempt
 INSERT INTO receive_attempt (queue_id, attempt_id, attempted_at_ms, leases)
@@ -461,30 +478,36 @@ UPDATE receive_attempt SET leases = $3 WHERE queue_id = $1 AND attempt_id = $2;
 
 -- name: ready_groups
 SELECT wanted.number, g.key, g.ready_at_ms, wanted.is_returned
-FROM unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::bigint[])
-     WITH ORDINALITY AS wanted (backlog, is_returned, until_ms, groups, number)
+FROM unnest($1::bigint[], $2::boolean[], $3::bigint[], $4::bigint[], $5::bigint[])
+     WITH ORDINALITY AS wanted (backlog, is_returned, until_ms, groups, since_ms, number)
 CROSS JOIN LATERAL (
     SELECT key, ready_at_ms FROM fifo_group
-    WHERE backlog = wanted.backlog AND is_returned = wanted.is_returned
-      AND ready_at_ms <= wanted.until_ms AND key <> ALL ($5::bigint[])
-    ORDER BY ready_at_ms, key LIMIT wanted.groups
+    WHERE backlog * 2 + is_returned::integer = wanted.backlog * 2 + wanted.is_returned::integer
+      AND ready_at_ms >= wanted.since_ms AND ready_at_ms <= wanted.until_ms
+      AND key <> ALL ($6::bigint[])
+    ORDER BY ready_at_ms, key + 0 LIMIT wanted.groups
     FOR UPDATE SKIP LOCKED) AS g;
 
 -- name: first_messages
 SELECT wanted.key, m.sequence, m.receive_count, m.visible_at_ms
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS wanted (backlog, key, messages)
+FROM unnest($1::bigint[], $2::bigint[]) AS wanted (key, messages)
 CROSS JOIN LATERAL (
     SELECT sequence, receive_count, visible_at_ms FROM message
-    WHERE backlog = wanted.backlog AND group_key = wanted.key
+    WHERE group_key = wanted.key
     ORDER BY sequence LIMIT wanted.messages) AS m
 ORDER BY m.sequence;
 
 -- name: next_ready_at
 SELECT (SELECT ready_at_ms FROM fifo_group
-        WHERE backlog = wanted.backlog AND is_returned = false ORDER BY ready_at_ms LIMIT 1),
+        WHERE backlog * 2 + is_returned::integer = wanted.backlog * 2
+          AND ready_at_ms >= wanted.fresh_since_ms
+        ORDER BY ready_at_ms LIMIT 1),
        (SELECT ready_at_ms FROM fifo_group
-        WHERE backlog = wanted.backlog AND is_returned = true ORDER BY ready_at_ms LIMIT 1)
-FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (backlog, number)
+        WHERE backlog * 2 + is_returned::integer = wanted.backlog * 2 + 1
+          AND ready_at_ms >= wanted.returned_since_ms
+        ORDER BY ready_at_ms LIMIT 1)
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[])
+     WITH ORDINALITY AS wanted (backlog, fresh_since_ms, returned_since_ms, number)
 ORDER BY wanted.number;
 
 -- Locks the groups that exist, and makes the others, in one sorted order. An update whose condition
@@ -501,15 +524,19 @@ RETURNING backlog, group_id;
 
 -- name: lock_groups_of
 SELECT g.key FROM fifo_group AS g
-WHERE g.key IN (SELECT m.group_key
-                FROM unnest($1::bigint[], $2::bigint[]) AS wanted (backlog, sequence)
-                JOIN message AS m ON m.backlog = wanted.backlog AND m.sequence = wanted.sequence)
-ORDER BY g.backlog, g.group_id FOR UPDATE OF g;
+WHERE g.key = ANY (ARRAY(
+    SELECT m.group_key FROM unnest($1::bigint[], $2::bigint[]) AS wanted (backlog, sequence)
+    CROSS JOIN LATERAL (
+        SELECT group_key FROM message
+        WHERE backlog = wanted.backlog AND sequence = wanted.sequence OFFSET 0) AS m))
+ORDER BY g.backlog + 0, g.group_id FOR UPDATE OF g;
 
 -- name: try_groups_of
 SELECT g.key FROM fifo_group AS g
-WHERE g.key IN (SELECT group_key FROM message
-                WHERE backlog = $1 AND sequence = ANY ($2::bigint[]))
+WHERE g.key = ANY (ARRAY(
+    SELECT m.group_key FROM unnest($2::bigint[]) AS wanted (sequence)
+    CROSS JOIN LATERAL (SELECT group_key FROM message
+                        WHERE backlog = $1 AND sequence = wanted.sequence OFFSET 0) AS m))
 FOR UPDATE OF g SKIP LOCKED;
 
 -- name: try_groups_named
@@ -527,37 +554,39 @@ CROSS JOIN LATERAL (
     WHERE backlog = named.backlog AND group_id = named.group_id OFFSET 0) AS g;
 
 -- name: keys_of_groups
-SELECT key FROM fifo_group WHERE backlog = $1 AND group_id = ANY ($2::text[]);
+SELECT g.key FROM unnest($2::text[]) AS wanted (group_id)
+CROSS JOIN LATERAL (SELECT key FROM fifo_group
+                    WHERE backlog = $1 AND group_id = wanted.group_id OFFSET 0) AS g;
 
 -- name: block_groups
 UPDATE fifo_group AS g SET is_returned = true, ready_at_ms = blocked.ready_at_ms
 FROM unnest($1::bigint[], $2::bigint[]) AS blocked (key, ready_at_ms)
-WHERE g.key = blocked.key;
+WHERE g.key = ANY (ARRAY[blocked.key]);
 
 -- name: group_states
 SELECT wanted.number, g.key, g.is_returned, g.ready_at_ms, m.receive_count > 0,
        CASE WHEN m.receive_count = 0 THEN m.visible_at_ms ELSE
            (SELECT max(visible_at_ms) FILTER (WHERE receive_count > 0)
             FROM (SELECT receive_count, visible_at_ms FROM message
-                  WHERE backlog = g.backlog AND group_key = g.key ORDER BY sequence LIMIT $3)
+                  WHERE group_key = g.key ORDER BY sequence LIMIT $3)
               AS firsts) END
 FROM unnest($1::bigint[], $2::bigint[]) AS wanted (number, key)
 CROSS JOIN LATERAL (SELECT * FROM fifo_group WHERE key = wanted.key OFFSET 0) AS g
 LEFT JOIN LATERAL (
     SELECT receive_count, visible_at_ms FROM message
-    WHERE backlog = g.backlog AND group_key = g.key ORDER BY sequence LIMIT 1) AS m ON true;
+    WHERE group_key = g.key ORDER BY sequence LIMIT 1) AS m ON true;
 
 -- name: set_group_states
 UPDATE fifo_group AS g SET is_returned = new.is_returned, ready_at_ms = new.ready_at_ms
 FROM unnest($1::bigint[], $2::boolean[], $3::bigint[]) AS new (key, is_returned, ready_at_ms)
-WHERE g.key = new.key;
+WHERE g.key = ANY (ARRAY[new.key]);
 
 -- name: close_groups
 DELETE FROM fifo_group WHERE key = ANY ($1::bigint[]);
 
 -- name: drop_groups
 DELETE FROM fifo_group
-WHERE key IN (SELECT key FROM fifo_group WHERE backlog = $1 LIMIT $2);
+WHERE key = ANY (ARRAY(SELECT key FROM fifo_group WHERE backlog = $1 LIMIT $2));
 
 
 -- Fair queues
@@ -592,26 +621,30 @@ DELETE FROM noisy_tenant WHERE backlog = $1;
 -- name: groups_at_head
 SELECT m.sequence, b.group_id
 FROM (SELECT sequence, visible_at_ms FROM message
-      WHERE backlog = $1 AND lane = 0 AND visible_at_ms <= $2
-      ORDER BY visible_at_ms, sequence LIMIT $3 FOR UPDATE SKIP LOCKED) AS m
-JOIN message_body AS b ON b.sequence = m.sequence
+      WHERE (backlog << 32) + lane = $1::bigint << 32 AND visible_at_ms <= $2
+      ORDER BY visible_at_ms, sequence + 0 LIMIT $3 FOR UPDATE SKIP LOCKED) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 ORDER BY m.visible_at_ms, m.sequence;
 
 -- name: groups_by_sequence
 SELECT sequence, group_id FROM message_body WHERE sequence = ANY ($1::bigint[]);
 
 -- name: set_lane
-UPDATE message SET lane = $2 WHERE backlog = $1 AND sequence = ANY ($3::bigint[]);
+UPDATE message AS m SET lane = $2
+FROM (SELECT $1::bigint AS backlog, sequence FROM unnest($3::bigint[]) AS sequence OFFSET 0) AS w
+WHERE m.backlog = ANY (ARRAY[w.backlog]) AND m.sequence = w.sequence;
 
 -- name: empty_lane
-UPDATE message SET lane = 0
-WHERE backlog = $1 AND sequence = ANY (ARRAY(
-    SELECT sequence FROM message
-    WHERE backlog = $1 AND lane = $2 ORDER BY visible_at_ms, sequence LIMIT $3
-    FOR UPDATE SKIP LOCKED));
+WITH found AS MATERIALIZED (
+    SELECT $1::bigint AS backlog, sequence FROM message
+    WHERE (backlog << 32) + lane = ($1::bigint << 32) + $2::integer
+    ORDER BY visible_at_ms, sequence + 0 LIMIT $3
+    FOR UPDATE SKIP LOCKED)
+UPDATE message AS m SET lane = 0 FROM found AS f
+WHERE m.backlog = ANY (ARRAY[f.backlog]) AND m.sequence = f.sequence;
 
 -- name: is_lane_used
-SELECT FROM message WHERE backlog = $1 AND lane = $2 LIMIT 1;
+SELECT FROM message WHERE (backlog << 32) + lane = ($1::bigint << 32) + $2::integer LIMIT 1;
 
 
 -- Counts
@@ -647,22 +680,37 @@ FROM (SELECT 0 AS lane UNION ALL SELECT 1
       UNION ALL SELECT lane FROM noisy_tenant WHERE backlog = $1) AS served
 CROSS JOIN LATERAL (
     SELECT receive_count FROM message
-    WHERE backlog = $1 AND lane = served.lane AND visible_at_ms > $2 AND visible_at_ms <= $3
+    WHERE (backlog << 32) + lane = ($1::bigint << 32) + served.lane
+      AND visible_at_ms > $2 AND visible_at_ms <= $3
     LIMIT $4) AS m
 LIMIT $4;
 
+-- A second whose sum is zero needs no row: it may be hours until it has passed.
 -- name: sum_up_tally
 WITH taken AS (
     DELETE FROM tally_change
-    WHERE number IN (SELECT number FROM tally_change ORDER BY number LIMIT $1)
-    RETURNING backlog, received, bucket_s, messages),
+    WHERE number = ANY (ARRAY(
+        SELECT number FROM tally_change WHERE number >= $2 ORDER BY number LIMIT $1))
+    RETURNING number, backlog, received, bucket_s, messages),
+changes AS MATERIALIZED (
+    SELECT backlog, received, bucket_s, sum(messages)::bigint AS messages FROM taken
+    GROUP BY backlog, received, bucket_s),
+emptied AS MATERIALIZED (
+    SELECT c.* FROM changes AS c
+    WHERE c.received < 2 AND c.messages + coalesce(
+        (SELECT t.messages FROM tally AS t
+         WHERE t.backlog = c.backlog AND t.received = c.received AND t.bucket_s = c.bucket_s),
+        0) = 0),
+removed AS (
+    DELETE FROM tally AS t USING emptied AS e
+    WHERE t.backlog = ANY (ARRAY[e.backlog]) AND t.received = e.received
+      AND t.bucket_s = e.bucket_s),
 added AS (
     INSERT INTO tally (backlog, received, bucket_s, messages)
-    SELECT backlog, received, bucket_s, sum(messages) FROM taken
-    GROUP BY backlog, received, bucket_s
+    SELECT * FROM changes EXCEPT SELECT * FROM emptied
     ON CONFLICT (backlog, received, bucket_s)
     DO UPDATE SET messages = tally.messages + excluded.messages)
-SELECT count(*) FROM taken;
+SELECT count(*), min(number) FROM taken;
 
 
 -- Upkeep
@@ -689,24 +737,24 @@ SELECT check_at_ms FROM backlog WHERE id = $1 AND queue_id IS NOT NULL FOR NO KE
 UPDATE backlog SET check_at_ms = $2 WHERE id = $1 AND queue_id IS NOT NULL;
 
 -- name: prune_tally
-DELETE FROM tally WHERE (backlog, received, bucket_s) IN (
-    SELECT backlog, received, bucket_s FROM tally
-    WHERE received < 2 AND bucket_s < $1::bigint / 1000 ORDER BY bucket_s LIMIT $2);
+DELETE FROM tally WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tally
+    WHERE received <> 2 AND bucket_s + 0 < $1::bigint / 1000 ORDER BY bucket_s + 0 LIMIT $2));
 
 -- name: forget_deleted_queues
-DELETE FROM deleted_queue WHERE (account_id, region, name) IN (
-    SELECT account_id, region, name FROM deleted_queue
-    WHERE deleted_at_ms < $1 ORDER BY deleted_at_ms LIMIT $2);
+DELETE FROM deleted_queue WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM deleted_queue WHERE deleted_at_ms < $1 ORDER BY deleted_at_ms LIMIT $2))
+  AND deleted_at_ms + 0 < $1;
 
 -- name: forget_deduplication
-DELETE FROM deduplication WHERE (queue_id, group_id, deduplication_id) IN (
-    SELECT queue_id, group_id, deduplication_id FROM deduplication
-    WHERE accepted_at_ms <= $1 ORDER BY accepted_at_ms LIMIT $2);
+DELETE FROM deduplication WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM deduplication WHERE accepted_at_ms <= $1 ORDER BY accepted_at_ms LIMIT $2))
+  AND accepted_at_ms + 0 <= $1;
 
 -- name: forget_receive_attempts
-DELETE FROM receive_attempt WHERE (queue_id, attempt_id) IN (
-    SELECT queue_id, attempt_id FROM receive_attempt
-    WHERE attempted_at_ms <= $1 ORDER BY attempted_at_ms LIMIT $2);
+DELETE FROM receive_attempt WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM receive_attempt WHERE attempted_at_ms <= $1 ORDER BY attempted_at_ms LIMIT $2))
+  AND attempted_at_ms + 0 <= $1;
 
 
 -- Dead letters
@@ -715,53 +763,64 @@ DELETE FROM receive_attempt WHERE (queue_id, attempt_id) IN (
 SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, length(b.body),
        b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = '\x01'::bytea
 FROM (SELECT * FROM message
-      WHERE backlog = $1 AND lane = 1 AND visible_at_ms <= $2
-      ORDER BY visible_at_ms, sequence LIMIT $3 FOR UPDATE SKIP LOCKED) AS m
-JOIN message_body AS b ON b.sequence = m.sequence
+      WHERE (backlog << 32) + lane = ($1::bigint << 32) + 1 AND visible_at_ms <= $2
+      ORDER BY visible_at_ms, sequence + 0 LIMIT $3 FOR UPDATE SKIP LOCKED) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 ORDER BY m.visible_at_ms, m.sequence;
 
 -- name: exhausted_among
 SELECT wanted.backlog FROM unnest($1::bigint[]) AS wanted (backlog)
 WHERE EXISTS (SELECT FROM message AS m
-              WHERE m.backlog = wanted.backlog AND m.lane = 1 AND m.visible_at_ms <= $2);
+              WHERE (m.backlog << 32) + m.lane = (wanted.backlog << 32) + 1
+                AND m.visible_at_ms <= $2 OFFSET 0);
 
 -- name: groups_of_exhausted
 SELECT DISTINCT b.group_id
 FROM (SELECT sequence FROM message
-      WHERE backlog = $1 AND lane = 1 AND visible_at_ms <= $2
-      ORDER BY visible_at_ms, sequence LIMIT $3) AS m
-JOIN message_body AS b ON b.sequence = m.sequence;
+      WHERE (backlog << 32) + lane = ($1::bigint << 32) + 1 AND visible_at_ms <= $2
+      ORDER BY visible_at_ms, sequence + 0 LIMIT $3) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b;
 
 -- name: exhausted_backlogs
 SELECT DISTINCT e.backlog, b.queue_id
 FROM (SELECT backlog FROM message
       WHERE lane = 1 AND visible_at_ms <= $1 ORDER BY visible_at_ms LIMIT $2) AS e
-JOIN backlog AS b ON b.id = e.backlog;
+CROSS JOIN LATERAL (SELECT queue_id FROM backlog WHERE id = e.backlog OFFSET 0) AS b;
 
 -- name: next_exhausted_at
 SELECT visible_at_ms FROM message WHERE lane = 1 ORDER BY visible_at_ms LIMIT 1;
 
 -- name: set_exhausted_aside
-UPDATE message SET lane = 1
-WHERE backlog = $1 AND sequence = ANY (ARRAY(
-    SELECT sequence
+WITH found AS MATERIALIZED (
+    SELECT $1::bigint AS backlog, sequence
     FROM (SELECT sequence, receive_count, dead_letter_source FROM message
-          WHERE backlog = $1 AND lane = $2 AND visible_at_ms <= $3
-          ORDER BY visible_at_ms, sequence LIMIT $4 FOR UPDATE SKIP LOCKED) AS first
-    WHERE receive_count >= $5 AND dead_letter_source IS NULL));
+          WHERE (backlog << 32) + lane = ($1::bigint << 32) + $2::integer AND visible_at_ms <= $3
+          ORDER BY visible_at_ms, sequence + 0 LIMIT $4 FOR UPDATE SKIP LOCKED) AS first
+    WHERE receive_count >= $5 AND dead_letter_source IS NULL)
+UPDATE message AS m SET lane = 1 FROM found AS f
+WHERE m.backlog = ANY (ARRAY[f.backlog]) AND m.sequence = f.sequence;
 
 -- name: forget_exhausted
-UPDATE message SET lane = 0
-WHERE backlog = $1 AND sequence = ANY (ARRAY(
-    SELECT sequence FROM message
-    WHERE backlog = $1 AND lane = 1 AND visible_at_ms <= $2 LIMIT $3 FOR UPDATE SKIP LOCKED));
+WITH found AS MATERIALIZED (
+    SELECT $1::bigint AS backlog, sequence FROM message
+    WHERE (backlog << 32) + lane = ($1::bigint << 32) + 1 AND visible_at_ms <= $2
+    ORDER BY visible_at_ms LIMIT $3 FOR UPDATE SKIP LOCKED)
+UPDATE message AS m SET lane = 0 FROM found AS f
+WHERE m.backlog = ANY (ARRAY[f.backlog]) AND m.sequence = f.sequence;
+
+-- name: still_queues
+SELECT q.id FROM queue AS q
+WHERE q.id = ANY ($1::bigint[])
+  AND (q.is_still OR (SELECT p.id FROM queue_part AS p
+                      WHERE p.id = q.id AND p.shard = 0 AND p.state = 'arriving') IS NOT NULL);
 
 -- name: bury_messages
 UPDATE message AS m
 SET backlog = $4, visible_at_ms = $5, lane = 0, dead_letter_source = $6,
     provenance = coalesce(moved.provenance, m.provenance)
-FROM unnest($2::bigint[], $3::bytea[]) AS moved (sequence, provenance)
-WHERE m.backlog = $1 AND m.sequence = moved.sequence;
+FROM (SELECT $1::bigint AS backlog, * FROM unnest($2::bigint[], $3::bytea[])
+      AS given (sequence, provenance) OFFSET 0) AS moved
+WHERE m.backlog = ANY (ARRAY[moved.backlog]) AND m.sequence = moved.sequence;
 
 -- name: bury_fifo_messages
 UPDATE message AS m
@@ -770,15 +829,16 @@ SET backlog = $6, sequence = moved.new_sequence, visible_at_ms = $7, lane = 0,
     group_key = (SELECT key FROM fifo_group AS g
                  WHERE g.backlog = $6 AND g.group_id = moved.group_id),
     provenance = coalesce(moved.provenance, m.provenance)
-FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bytea[])
-  AS moved (sequence, new_sequence, group_id, provenance)
-WHERE m.backlog = $1 AND m.sequence = moved.sequence;
+FROM (SELECT $1::bigint AS backlog, *
+      FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bytea[])
+        AS given (sequence, new_sequence, group_id, provenance) OFFSET 0) AS moved
+WHERE m.backlog = ANY (ARRAY[moved.backlog]) AND m.sequence = moved.sequence;
 
 -- name: bury_fifo_bodies
 UPDATE message_body AS b
 SET sequence = moved.new_sequence, sent_at_ms = $3, deduplication_id = b.message_id
 FROM unnest($1::bigint[], $2::bigint[]) AS moved (sequence, new_sequence)
-WHERE b.sequence = moved.sequence;
+WHERE b.sequence = ANY (ARRAY[moved.sequence]);
 
 -- name: queues_by_dead_letter_queue
 SELECT id, account_id, region, name, version, attributes, tags, created_at_ms, modified_at_ms
@@ -853,9 +913,15 @@ WHERE account_id = $1 AND region = $2 AND name = $3 AND status NOT IN ('RUNNING'
 
 -- name: lanes
 WITH RECURSIVE l (lane) AS (
-    SELECT min(lane) FROM message WHERE backlog = $1 AND lane >= 0
+    (SELECT lane FROM message
+     WHERE (backlog << 32) + lane >= $1::bigint << 32
+       AND (backlog << 32) + lane < ($1::bigint << 32) + (1::bigint << 31)
+     ORDER BY (backlog << 32) + lane LIMIT 1)
     UNION ALL
-    SELECT (SELECT min(lane) FROM message WHERE backlog = $1 AND lane > l.lane)
+    SELECT (SELECT lane FROM message
+            WHERE (backlog << 32) + lane > ($1::bigint << 32) + l.lane
+              AND (backlog << 32) + lane < ($1::bigint << 32) + (1::bigint << 31)
+            ORDER BY (backlog << 32) + lane LIMIT 1)
     FROM l WHERE l.lane IS NOT NULL)
 SELECT lane FROM l WHERE lane IS NOT NULL;
 
@@ -864,9 +930,9 @@ SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, 
        b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = '\x01'::bytea,
        m.dead_letter_source
 FROM (SELECT * FROM message
-      WHERE backlog = $1 AND lane = $2 AND visible_at_ms <= $3
-      ORDER BY visible_at_ms, sequence LIMIT $4 FOR UPDATE SKIP LOCKED) AS m
-JOIN message_body AS b ON b.sequence = m.sequence
+      WHERE (backlog << 32) + lane = ($1::bigint << 32) + $2::integer AND visible_at_ms <= $3
+      ORDER BY visible_at_ms, sequence + 0 LIMIT $4 FOR UPDATE SKIP LOCKED) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 ORDER BY m.visible_at_ms, m.sequence;
 
 -- name: movable_by_sequence
@@ -874,8 +940,9 @@ SELECT m.sequence, m.receive_count, m.visible_at_ms, m.group_key, b.sent_at_ms, 
        b.group_id, b.message_id, m.provenance, substr(b.body, 1, 1) = '\x01'::bytea,
        m.dead_letter_source
 FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (sequence, number)
-JOIN message AS m ON m.backlog = $1 AND m.sequence = wanted.sequence
-JOIN message_body AS b ON b.sequence = m.sequence
+CROSS JOIN LATERAL (SELECT * FROM message
+                    WHERE backlog = $1 AND sequence = wanted.sequence OFFSET 0) AS m
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 ORDER BY wanted.number;
 
 -- name: redrive_messages
@@ -885,16 +952,17 @@ SET backlog = $6, sequence = moved.new_sequence, visible_at_ms = $7, receive_cou
     group_key = (SELECT key FROM fifo_group AS g
                  WHERE g.backlog = $6 AND g.group_id = moved.group_id),
     provenance = coalesce(moved.provenance, m.provenance)
-FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bytea[])
-  AS moved (sequence, new_sequence, group_id, provenance)
-WHERE m.backlog = $1 AND m.sequence = moved.sequence;
+FROM (SELECT $1::bigint AS backlog, *
+      FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::bytea[])
+        AS given (sequence, new_sequence, group_id, provenance) OFFSET 0) AS moved
+WHERE m.backlog = ANY (ARRAY[moved.backlog]) AND m.sequence = moved.sequence;
 
 -- name: redrive_bodies
 UPDATE message_body AS b
 SET sequence = moved.new_sequence, sent_at_ms = $4, message_id = moved.message_id
 FROM unnest($1::bigint[], $2::bigint[], $3::text[])
   AS moved (sequence, new_sequence, message_id)
-WHERE b.sequence = moved.sequence;
+WHERE b.sequence = ANY (ARRAY[moved.sequence]);
 
 
 -- Records
@@ -923,10 +991,17 @@ DELETE FROM record WHERE kind = $1 AND account_id = $2 AND name = $3;
 -- Shards: at the home
 
 -- name: shard_identity
-SELECT home_id, number FROM shard_identity;
+SELECT home_id, number, generation FROM shard_identity;
 
--- name: insert_shard_identity
-INSERT INTO shard_identity (home_id, number) VALUES ($1, $2);
+-- name: set_shard_identity
+WITH former AS (DELETE FROM shard_identity)
+INSERT INTO shard_identity (home_id, number, generation) VALUES ($1, $2, $3);
+
+-- name: shard_numbers
+SELECT name, number, generation FROM shard;
+
+-- name: next_shard_generation
+UPDATE meta SET value = value + 1 WHERE name = 'shards_joined' RETURNING value;
 
 -- name: shards
 SELECT s.number, s.name, s.state,
@@ -949,7 +1024,7 @@ FROM (SELECT backlog, messages FROM tally WHERE received = 2
 JOIN backlog AS b ON b.id = counted.backlog WHERE b.queue_id IS NOT NULL;
 
 -- name: insert_shard
-INSERT INTO shard (number, name, state) VALUES ($1, $2, $3);
+INSERT INTO shard (number, name, state, generation) VALUES ($1, $2, $3, $4);
 
 -- name: set_shard_state
 UPDATE shard SET state = $2 WHERE name = $1 AND state = ANY ($3::text[]);
@@ -984,31 +1059,33 @@ ON CONFLICT (queue_id, shard) DO NOTHING;
 UPDATE queue_part SET is_told = false WHERE queue_id = $1 AND shard > 0;
 
 -- name: note_told
-UPDATE queue_part AS p SET is_told = true FROM queue AS q
-WHERE p.id = $1 AND q.id = p.queue_id AND q.version = $2;
+UPDATE queue_part AS p SET is_told = true
+WHERE id = $1 AND state = $3 AND (SELECT version FROM queue WHERE id = p.queue_id) = $2;
 
 -- name: untold_queues
-SELECT DISTINCT queue_id FROM queue_part WHERE NOT is_told ORDER BY queue_id LIMIT $1;
+SELECT queue_id FROM queue_part WHERE NOT is_told AND shard = $1 ORDER BY queue_id LIMIT $2;
 
 -- name: purge_parts
 UPDATE queue_part
-SET id = nextval('queue_id_seq'), state = 'open', heir = NULL, is_told = false, change = $2
-WHERE queue_id = $1 AND shard > 0;
+SET id = CASE WHEN shard > 0 THEN nextval('queue_id_seq') ELSE id END,
+    state = 'open', heir = NULL, is_told = shard = 0, change = $2
+WHERE queue_id = $1;
 
 -- name: drop_passing_parts
 WITH gone AS (
     DELETE FROM queue_part
-    WHERE queue_id = $1 AND shard > 0
-      AND state IN ('leaving', 'arriving')
-    RETURNING id, shard)
-INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone;
+    WHERE queue_id = $1 AND state IN ('leaving', 'arriving')
+    RETURNING id, shard, queue_id)
+INSERT INTO dropped_part (id, shard, queue_id)
+SELECT id, shard, queue_id FROM gone WHERE shard > 0;
 
 -- name: drop_parts
-WITH gone AS (DELETE FROM queue_part WHERE queue_id = $1 RETURNING id, shard)
-INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone WHERE shard > 0;
+WITH gone AS (DELETE FROM queue_part WHERE queue_id = $1 RETURNING id, shard, queue_id)
+INSERT INTO dropped_part (id, shard, queue_id)
+SELECT id, shard, queue_id FROM gone WHERE shard > 0;
 
 -- name: dropped_parts
-SELECT shard, id FROM dropped_part ORDER BY id LIMIT $1;
+SELECT shard, id, queue_id FROM dropped_part WHERE shard = $1 ORDER BY id LIMIT $2;
 
 -- name: forget_dropped_part
 DELETE FROM dropped_part WHERE id = $1;
@@ -1034,17 +1111,24 @@ SELECT 1 FROM queue_part WHERE id = $1 FOR UPDATE;
 -- name: is_arriving_here
 SELECT 1 FROM queue_part WHERE id = $1 AND shard = 0 AND state = 'arriving' FOR SHARE;
 
+-- name: is_leaving
+SELECT 1 FROM queue_part WHERE id = $1 AND state = 'leaving' FOR SHARE;
+
 -- name: lease_mover
 UPDATE meta SET value = $1
 WHERE name = 'mover_until_ms' AND (value < $2 OR value = $3) RETURNING value;
 
 -- name: drop_part_of_queue
-WITH gone AS (DELETE FROM queue_part WHERE id = $1 RETURNING id, shard, slots),
-     dropped AS (INSERT INTO dropped_part (id, shard) SELECT id, shard FROM gone)
+WITH gone AS (DELETE FROM queue_part WHERE id = $1 RETURNING id, shard, queue_id, slots),
+     dropped AS (INSERT INTO dropped_part (id, shard, queue_id)
+                 SELECT id, shard, queue_id FROM gone)
 SELECT slots FROM gone;
 
 -- name: inherit_slots
-UPDATE queue_part SET slots = slots || $2::integer[], state = 'open', change = $3 WHERE id = $1;
+UPDATE queue_part
+SET slots = slots || $2::integer[], state = 'open', change = $3,
+    is_told = is_told AND (state <> 'arriving' OR shard = 0)
+WHERE id = $1;
 
 
 -- Shards: on each of them
@@ -1059,11 +1143,15 @@ SELECT 1 FROM queue LIMIT 1;
 SELECT id, home_queue_id FROM queue
 WHERE account_id = $1 AND region = $2 AND name = $3 FOR UPDATE;
 
+-- name: ids_of_home_queue
+SELECT id FROM queue WHERE home_queue_id = $1 ORDER BY id FOR UPDATE;
+
 -- name: insert_adopted_queue
 INSERT INTO queue (id, account_id, region, name, version, attributes, tags, retention_ms, is_fifo,
                    delay_ms, dead_letter_account_id, dead_letter_region, dead_letter_name,
-                   receive_count_max, backlog, created_at_ms, modified_at_ms, home_queue_id)
-VALUES ($1, $2, $3, $4, $5, '{}', '{}', $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14);
+                   receive_count_max, backlog, created_at_ms, modified_at_ms, home_queue_id,
+                   is_still)
+VALUES ($1, $2, $3, $4, $5, '{}', '{}', $6, $7, $8, $9, $10, $11, $12, 0, $13, $13, $14, $15);
 
 -- name: update_adopted_queue
 UPDATE queue
@@ -1071,27 +1159,34 @@ SET version = $2, retention_ms = $3, is_fifo = $4, delay_ms = $5, dead_letter_ac
     dead_letter_region = $7, dead_letter_name = $8, receive_count_max = $9, modified_at_ms = $10
 WHERE id = $1 AND version < $2;
 
+-- name: release_part
+UPDATE queue SET is_still = false WHERE id = $1 AND is_still;
+
 -- name: is_past_part
-SELECT 1 FROM past_part WHERE id = $1;
+SELECT 1 FROM past_part WHERE home_queue_id = $1 AND id >= $2 LIMIT 1;
 
 -- name: insert_past_part
-INSERT INTO past_part (id, dropped_at_ms) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+INSERT INTO past_part (home_queue_id, id, dropped_at_ms) VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING;
 
 -- name: forget_past_parts
-DELETE FROM past_part WHERE id IN (
-    SELECT id FROM past_part WHERE dropped_at_ms < $1 ORDER BY dropped_at_ms LIMIT $2);
+DELETE FROM past_part WHERE (home_queue_id, id) IN (
+    SELECT home_queue_id, id FROM past_part
+    WHERE dropped_at_ms < $1 ORDER BY dropped_at_ms LIMIT $2);
 
 -- name: rename_queue
 WITH renamed AS (
     UPDATE queue SET id = $2 WHERE id = $1 RETURNING backlog)
 UPDATE backlog SET queue_id = $2 WHERE id = (SELECT backlog FROM renamed);
 
--- name: messages_after
-SELECT 1 FROM queue AS q JOIN message AS m ON m.backlog = q.backlog
-WHERE q.id = $1 AND m.sequence > $2 LIMIT 1;
+-- name: any_message_of
+SELECT 1 FROM message WHERE backlog = (SELECT backlog FROM queue WHERE id = $1) LIMIT 1;
 
 -- name: take_name
 UPDATE queue SET name = '#' || id WHERE id = $1;
+
+-- name: freeze_part
+UPDATE queue SET name = '#' || id, is_still = true WHERE id = $1;
 
 -- name: rename_deduplication
 UPDATE deduplication SET queue_id = $2 WHERE queue_id = $1;
@@ -1104,33 +1199,44 @@ SELECT m.sequence, m.lane, m.visible_at_ms, m.receive_count, m.first_received_at
        m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id, b.group_id,
        b.deduplication_id, b.trace_header, b.attributes, b.body
 FROM (SELECT * FROM message
-      WHERE backlog = $1 AND lane = ANY ($2::integer[]) ORDER BY sequence LIMIT $3) AS m
+      WHERE (backlog << 32) + lane = ANY (ARRAY(
+          SELECT ($1::bigint << 32) + lane FROM unnest($2::integer[]) AS lane))
+      ORDER BY sequence LIMIT $3) AS m
 CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
 ORDER BY m.sequence;
 
 -- name: take_out_of_view
 WITH free AS (
     SELECT sequence FROM message
-    WHERE backlog = $1 AND lane = $2 AND visible_at_ms <= $3
-    ORDER BY visible_at_ms, sequence LIMIT $4 FOR UPDATE SKIP LOCKED),
+    WHERE (backlog << 32) + lane = ($1::bigint << 32) + $2::integer AND visible_at_ms <= $3
+    ORDER BY visible_at_ms, sequence + 0 LIMIT $4 FOR UPDATE SKIP LOCKED),
 sized AS (
-    SELECT f.sequence, sum(octet_length(b.body)) OVER (ORDER BY f.sequence)
+    SELECT $1 AS backlog, f.sequence, sum(octet_length(b.body)) OVER (ORDER BY f.sequence)
                        - octet_length(b.body) AS before_bytes
-    FROM free AS f JOIN message_body AS b ON b.sequence = f.sequence)
+    FROM free AS f
+    CROSS JOIN LATERAL (
+        SELECT body FROM message_body WHERE sequence = f.sequence OFFSET 0) AS b)
 UPDATE message AS m SET lane = -1 FROM sized AS s
-WHERE m.backlog = $1 AND m.sequence = s.sequence AND s.before_bytes < $5;
+WHERE m.backlog = ANY (ARRAY[s.backlog]) AND m.sequence = s.sequence AND s.before_bytes < $5;
 
 -- name: staged_messages
-SELECT sequence FROM message WHERE backlog = $1 AND lane = -1 ORDER BY sequence;
+SELECT sequence FROM message
+WHERE (backlog << 32) + lane = ($1::bigint << 32) - 1 ORDER BY sequence;
 
 -- name: bodies_there
 SELECT sequence FROM message_body WHERE sequence = ANY ($1::bigint[]);
 
+-- name: messages_there
+SELECT m.sequence FROM unnest($2::bigint[]) AS wanted (sequence)
+CROSS JOIN LATERAL (SELECT sequence FROM message
+                    WHERE backlog = $1 AND sequence = wanted.sequence OFFSET 0) AS m;
+
 -- name: doomed_among
 SELECT m.backlog, m.sequence
 FROM (SELECT id FROM backlog WHERE queue_id IS NULL AND drop_at_ms IS NOT NULL OFFSET 0) AS b
+CROSS JOIN unnest($1::bigint[]) AS wanted (sequence)
 CROSS JOIN LATERAL (SELECT backlog, sequence FROM message
-                    WHERE backlog = b.id AND sequence = ANY ($1::bigint[]) OFFSET 0) AS m;
+                    WHERE backlog = b.id AND sequence = wanted.sequence OFFSET 0) AS m;
 
 -- name: insert_moved_messages
 INSERT INTO message (backlog, sequence, lane, visible_at_ms, receive_count, first_received_at_ms,
@@ -1150,36 +1256,42 @@ SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::tex
                      $7::text[], $8::bytea[], $9::bytea[]);
 
 -- name: mark_moved
-UPDATE message SET lane = -2
-WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -1;
+UPDATE message AS m SET lane = -2
+FROM (SELECT $1::bigint AS backlog, sequence FROM unnest($2::bigint[]) AS sequence OFFSET 0) AS w
+WHERE m.backlog = ANY (ARRAY[w.backlog]) AND m.sequence = w.sequence AND m.lane = -1;
 
 -- name: marked_as_moved
-SELECT sequence FROM message
-WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -2;
+SELECT m.sequence FROM unnest($2::bigint[]) AS wanted (sequence)
+CROSS JOIN LATERAL (SELECT sequence FROM message
+                    WHERE backlog = $1 AND sequence = wanted.sequence AND lane = -2 OFFSET 0) AS m;
 
 -- name: show_staged
-UPDATE message SET lane = 0
-WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = -1;
+UPDATE message AS m SET lane = 0
+FROM (SELECT $1::bigint AS backlog, sequence FROM unnest($2::bigint[]) AS sequence OFFSET 0) AS w
+WHERE m.backlog = ANY (ARRAY[w.backlog]) AND m.sequence = w.sequence AND m.lane = -1;
 
 -- name: lock_in_lane
-SELECT sequence, receive_count, visible_at_ms, group_key FROM message
-WHERE backlog = $1 AND sequence = ANY ($2::bigint[]) AND lane = $3
-ORDER BY sequence FOR UPDATE;
+SELECT m.*
+FROM (SELECT * FROM unnest($2::bigint[]) AS given (sequence) ORDER BY sequence) AS wanted
+CROSS JOIN LATERAL (
+    SELECT sequence, receive_count, visible_at_ms, group_key FROM message
+    WHERE backlog = $1 AND sequence = wanted.sequence AND lane = $3 FOR UPDATE) AS m;
 
 -- name: fifo_part_messages
 SELECT m.sequence, m.lane, m.visible_at_ms, m.receive_count, m.first_received_at_ms,
        m.dead_letter_source, m.provenance, b.sent_at_ms, b.message_id, b.sender_id, b.group_id,
        b.deduplication_id, b.trace_header, b.attributes, b.body
 FROM (SELECT * FROM message WHERE backlog = $1 AND sequence > $2 ORDER BY sequence LIMIT $3) AS m
-JOIN message_body AS b ON b.sequence = m.sequence ORDER BY m.sequence;
+CROSS JOIN LATERAL (SELECT * FROM message_body WHERE sequence = m.sequence OFFSET 0) AS b
+ORDER BY m.sequence;
 
 -- name: deduplication_of_queue
 SELECT group_id, deduplication_id, accepted_at_ms, message_id, sequence
-FROM deduplication WHERE queue_id = $1 AND accepted_at_ms > $2;
+FROM deduplication WHERE queue_id = $1 AND accepted_at_ms + 0 > $2;
 
 -- name: attempts_of_queue
 SELECT attempt_id, attempted_at_ms, leases FROM receive_attempt
-WHERE queue_id = $1 AND attempted_at_ms > $2;
+WHERE queue_id = $1 AND attempted_at_ms + 0 > $2;
 
 -- name: insert_deduplication
 INSERT INTO deduplication (queue_id, group_id, deduplication_id, accepted_at_ms, message_id,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stanchion.store.contract import QueueName, SealedAs, Wake
-from stanchion.store.postgres.low_water import LowWater
+from stanchion.store.postgres.low_water import LowWater, SlowLooks, TallyHead
 from stanchion.store.postgres.statements import statement
 from stanchion.store.provenance import Provenances
 from stanchion.store.sqlite.tenants import Fairness
@@ -72,6 +72,8 @@ class Resources(NamedTuple):
     fairness: dict[int, Fairness]
     """By backlog: what is known of its tenants; see `fair`."""
     low_water: LowWater
+    slow_looks: SlowLooks
+    tally_head: TallyHead
     places: dict[int, Place]
     """By queue id: where the queue was when it was last looked up; see `at_once`."""
 

@@ -3,7 +3,11 @@
 On a standard queue a dead letter stays as it is, and only its narrow row changes hands. On a FIFO
 queue, and in a move task, messages are appended: they get new sequence numbers; steps are bounded
 in bytes. A message is never in both backlogs or in neither. The caller holds the locks of the
-messages, and of their groups. Called by `dead_letters` and `moves`.
+messages, and of their groups.
+
+A part of a FIFO queue that is copied to another shard, and the copy until it is complete, stand
+*still*: what left the one, or came to the other, would be there twice or not at all. Called by
+`dead_letters` and `moves`.
 """
 
 import uuid
@@ -22,6 +26,7 @@ _BURY_FIFO_BODIES = statement("bury_fifo_bodies")
 _REDRIVE_MESSAGES = statement("redrive_messages")
 _REDRIVE_BODIES = statement("redrive_bodies")
 _CHECK_BACKLOG_BY = statement("check_backlog_by")
+_STILL_QUEUES = statement("still_queues")
 
 _STEP_BYTES_MAX = 16 * 1024 * 1024
 
@@ -42,6 +47,11 @@ def one_step(rows: Iterable[Row]) -> list[Row]:
             break
         taken.append(row)
     return taken
+
+
+async def are_still(tx: Transaction, queue_ids: Iterable[int | None]) -> bool:
+    """Whether one of these FIFO queues must not change now; see above."""
+    return bool(await tx.fetch(_STILL_QUEUES, [one for one in queue_ids if one is not None]))
 
 
 async def bury(tx: Transaction, source: Place, target: Place, rows: Sequence[Row]) -> None:

@@ -4,14 +4,15 @@ A message of a standard queue is taken out of view, copied out of view, marked a
 and deleted here. Until it is marked it belongs here, afterwards there; so whoever finds it after a
 crash knows: a copy out of view is shown if its original is still there and marked, and dropped if
 there is none, because then a client has deleted it. A FIFO part is copied whole while nobody can
-reach it. Called by the engine, for the mover.
+reach it. A message that is on the other side already, but for a copy, is never taken for its copy.
+Called by the engine, for the mover.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from stanchion.store.contract import ATTEMPT_MAX_MS, DEDUPLICATION_MAX_MS
-from stanchion.store.postgres import expiry, groups
+from stanchion.store.contract import ATTEMPT_MAX_MS, DEDUPLICATION_MAX_MS, StoreBusy
+from stanchion.store.postgres import adopted, expiry, groups
 from stanchion.store.postgres.statements import statement
 from stanchion.store.postgres.transaction import Place, Row, Transaction
 from stanchion.store.shards.commands import (
@@ -36,6 +37,7 @@ _MESSAGES_IN_TRANSIT = statement("messages_in_transit")
 _TAKE_OUT_OF_VIEW = statement("take_out_of_view")
 _STAGED_MESSAGES = statement("staged_messages")
 _BODIES_THERE = statement("bodies_there")
+_MESSAGES_THERE = statement("messages_there")
 _LOCK_UPKEEP = statement("lock_upkeep")
 _DOOMED_AMONG = statement("doomed_among")
 _INSERT_MOVED_MESSAGES = statement("insert_moved_messages")
@@ -52,7 +54,7 @@ _INSERT_ATTEMPTS = statement("insert_attempts")
 _RAISE_MESSAGE_SEQUENCE = statement("raise_message_sequence")
 _CHECK_BACKLOG_BY = statement("check_backlog_by")
 _IS_ARRIVING_HERE = statement("is_arriving_here")
-_SHARD_IDENTITY = statement("shard_identity")
+_IS_LEAVING = statement("is_leaving")
 
 _EXHAUSTED_LANE = 1
 _STEP_BYTES_MAX = 4 * 1024 * 1024
@@ -105,18 +107,28 @@ async def stage(tx: Transaction, commands: Sequence[StageMessages]) -> list[bool
     answers = []
     for command in commands:
         place = await tx.place(command.queue_id)
-        answers.append(place is not None)
-        if place is not None:
+        answers.append(place is not None and await _is_leaving(tx, command.leaving_id))
+        if place is not None and answers[-1]:
             rows = [(row[0], IN_TRANSIT_LANE, *row[2:]) for row in command.rows]
-            await _insert(tx, place, await _missing(tx, rows))
+            await _insert(tx, place, await _missing(tx, place, rows))
     return answers
 
 
-async def _missing(tx: Transaction, rows: Sequence[MessageRow]) -> list[MessageRow]:
+async def _is_leaving(tx: Transaction, part_id: int) -> bool:
+    """On the home an id stays when the queue is purged; elsewhere the part has another by then."""
+    return await _number(tx) != HOME or await tx.row(_IS_LEAVING, part_id) is not None
+
+
+async def _missing(tx: Transaction, place: Place, rows: Sequence[MessageRow]) -> list[MessageRow]:
+    """Those that have no copy in this part. Raises `StoreBusy` for what is here otherwise."""
     there = await _bodies_there(tx, rows)
     if there:
         await _erase_remains(tx, there)
         there = await _bodies_there(tx, rows)
+        copies = await tx.fetch(_MESSAGES_THERE, place.backlog, sorted(there))
+        if others := there.difference(row[0] for row in copies):
+            # What it has left behind, and is about to go; or it is another message.
+            raise StoreBusy(f"message {min(others)} is on this shard already")
     return [row for row in rows if row[0] not in there]
 
 
@@ -237,13 +249,13 @@ async def _is_arriving(tx: Transaction, place: Place) -> bool:
 
 
 async def _number(tx: Transaction) -> int:
-    row = await tx.row(_SHARD_IDENTITY)
-    return row[1] if row else HOME
+    identity = await adopted.identity_of(tx)
+    return identity.number if identity else HOME
 
 
 async def _write_fifo(tx: Transaction, place: Place, copy: FifoCopy) -> None:
     await _raise_sequence(tx, [row[SEQUENCE] for row in copy.messages])
-    rows = await _missing(tx, copy.messages) if copy.messages else []
+    rows = await _missing(tx, place, copy.messages) if copy.messages else []
     if rows:
         group_ids = sorted({row[GROUP_ID] for row in rows})
         firsts = [groups.FirstMessage(group_id, False, tx.now_ms) for group_id in group_ids]

@@ -135,7 +135,11 @@ class Wakeups:
             application_name=self._name,
             synchronous_commit="off",
         )
-        await connection.add_listener(self._name, self._on_notified)
+        try:
+            await connection.add_listener(self._name, self._on_notified)
+        except BaseException:
+            connection.terminate()
+            raise
         self._connection = connection
 
     async def _look(self) -> None:

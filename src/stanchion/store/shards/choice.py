@@ -2,17 +2,15 @@
 
 On one, the open one with the fewest queues, unless the queue has the tag `stanchion:spread`: a
 number of shards, or `all`. FIFO queues are spread only where groups have nothing to do with each
-other. A FIFO queue with a dead-letter queue goes where that is. Called by the router.
+other. A FIFO queue with a dead-letter queue goes where that is. Called by the directory.
 """
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
 
 from stanchion.store.contract import CreateQueue, GetQueue, QueueRecord
 from stanchion.store.shards.commands import HOME, Shard
-
-if TYPE_CHECKING:
-    from stanchion.store.shards.router import ShardedStore
+from stanchion.store.shards.links import Link
+from stanchion.store.shards.placements import Placements
 
 SPREAD_TAG = "stanchion:spread"
 
@@ -40,24 +38,27 @@ class Choice:
         ]
         return [number for _, number in sorted(counted)] or [HOME]
 
-    async def shards_for(self, command: CreateQueue, router: "ShardedStore") -> tuple[int, ...]:
-        chosen = await _of_dead_letter_queue(command, router)
+    async def shards_for(
+        self, command: CreateQueue, links: Mapping[int, Link], placements: Placements
+    ) -> tuple[int, ...]:
+        """`links` are the shards that this process knows."""
+        chosen = await _of_dead_letter_queue(command, links[HOME], placements)
         if chosen is None:
-            chosen = tuple(self.open_shards(router.links)[: _spread(command)])
+            chosen = tuple(self.open_shards(links)[: _spread(command)])
         for number in chosen:
             self._made[number] = self._made.get(number, 0) + 1
         return chosen
 
 
 async def _of_dead_letter_queue(
-    command: CreateQueue, router: "ShardedStore"
+    command: CreateQueue, home: Link, placements: Placements
 ) -> tuple[int, ...] | None:
     """Where the dead-letter queue of a FIFO queue is, slot by slot."""
     name = command.rules.dead_letter_queue
     if not command.rules.is_fifo or name is None:
         return None
-    record: QueueRecord | None = await router.home.run_patiently(GetQueue(name))
-    placement = await router.placements.get(record.id) if record is not None else None
+    record: QueueRecord | None = await home.run_patiently(GetQueue(name))
+    placement = await placements.get(record.id) if record is not None else None
     if placement is None:
         return None
     slots = sorted((slot, part.shard) for part in placement.parts for slot in part.slots)

@@ -91,22 +91,26 @@ class AddPart(Command[Placement | None], frozen=True, gc=False):
 
 
 class NoteTold(Command[bool], frozen=True, gc=False):
-    """A shard knows the rules of a part as of this version of the queue."""
+    """A shard knows a part in this state, with the rules as of this version of the queue."""
 
     part_id: int
     version: int
+    state: PartState
 
 
 class Owed(NamedTuple):
-    """What shards have not been told yet."""
+    """What a shard has not been told yet."""
 
     queue_ids: tuple[int, ...]
-    """Queues with parts whose rules a shard does not know."""
-    dropped: tuple[tuple[int, int], ...]
-    """Pairs of a shard and a part that it need not keep."""
+    """Queues with a part whose rules it does not know."""
+    dropped: tuple[tuple[int, int, int], ...]
+    """The shard, a part that it need not keep, and the queue that this was a part of."""
 
 
 class GetOwed(Command[Owed], frozen=True, gc=False):
+    """Answer: at most `limit` of each sort, the oldest ones."""
+
+    shard: int
     limit: int = 100
 
 
@@ -120,10 +124,17 @@ class ListShards(Command[Sequence[Shard]], frozen=True, gc=False):
     """Answer: all shards in the order of their numbers, the home first; none if there is none."""
 
 
-class JoinShard(Command["tuple[str, int] | None"], frozen=True, gc=False):
+class ShardIdentity(NamedTuple):
+    home_id: str
+    number: int
+    generation: int
+    """How many had joined when it did; 0: the home. Unlike the number, never given twice."""
+
+
+class JoinShard(Command[ShardIdentity | None], frozen=True, gc=False):
     """Register a shard of this name as `joining`, unless it is there.
 
-    Answer: the identity of the home and the number of the shard; None when there is no number left.
+    Answer: its identity, or that of the home if this is none; None when there is no number left.
     """
 
     name: str
@@ -197,24 +208,21 @@ class ReplacePart(Command[bool], frozen=True, gc=False):
 # --- To a shard ---------------------------------------------------------------------------------
 
 
-class ShardIdentity(NamedTuple):
-    home_id: str
-    number: int
-
-
 class Identify(Command[ShardIdentity | None], frozen=True, gc=False):
     """Make a database a shard, if it is none yet and has no queues. Answer: what it is now.
 
-    None: it has queues of its own. Without `identity` nothing is made.
+    None: it has queues of its own. Without `identity` nothing is made. One that was a shard of the
+    same home before, and is empty, becomes the new one.
     """
 
     identity: ShardIdentity | None
 
 
 class AdoptPart(Command[bool], frozen=True, gc=False):
-    """Make the row of a part, or bring its rules up to date. An older part of the name goes.
+    """Make the row of a part, or bring its rules up to date. Older parts of the queue go.
 
-    Answer: False when there is a newer part of that name, or this one was dropped before.
+    So does one of the name. Nothing is buried in one that is made as `arriving`, nor from there,
+    until it is told to be open. Answer: False when there is a newer part, or this one was dropped.
     """
 
     part_id: int
@@ -222,32 +230,39 @@ class AdoptPart(Command[bool], frozen=True, gc=False):
     name: QueueName
     version: int
     rules: QueueRules
+    state: PartState = "open"
 
 
 class DropPart(Command[bool], frozen=True, gc=False):
-    """Forget a part and, in the background, its messages; it can never be adopted again."""
+    """Forget a part and, in the background, its messages; it can never be adopted again.
+
+    Nor can older parts of the queue, one of which the shard may have instead.
+    """
 
     part_id: int
+    home_queue_id: int
 
 
 class RenamePart(Command[bool], frozen=True, gc=False):
     """Give the part of that name another, higher id: keeps out who knows only the old one.
 
-    When this is answered, nobody is at work under the old id. Answer: whether there is the part.
+    When this is answered, nobody is at work under the old id. With `is_frozen` nobody reaches it
+    by its name either: no dead letter and no move task comes or goes, whoever looks for one.
+    Answer: whether there was a part of that name.
     """
 
     name: QueueName
     new_id: int
+    is_frozen: bool = False
 
 
 class LeavePart(Command["bool | None"], frozen=True, gc=False):
-    """Keep dead letters from coming to a part, if it has no message with a number above `after`.
+    """Keep dead letters from coming to a part, if it has no messages.
 
     Answer: whether it has none; None: there is no such part.
     """
 
     part_id: int
-    after: int
 
 
 class FindAttempt(Command[bool], frozen=True, gc=False):
@@ -284,9 +299,14 @@ class ListStaged(Command[Sequence[int]], frozen=True, gc=False):
 
 
 class StageMessages(Command[bool], frozen=True, gc=False):
-    """Put copies of messages into a standard part, out of view. Those that are there stay."""
+    """Put copies of messages into a standard part, out of view. Those that are there stay.
+
+    `leaving_id` is the part that they come from: a purge ends it, and the home, whose part keeps
+    its id, takes nothing from one that has ended. Answer: False when nothing is taken.
+    """
 
     queue_id: int
+    leaving_id: int
     rows: Sequence[MessageRow]
 
 

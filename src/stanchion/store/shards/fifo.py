@@ -6,7 +6,6 @@ it again under the same deduplication ids.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,17 +19,13 @@ from stanchion.store.contract import (
 )
 from stanchion.store.shards import standard
 from stanchion.store.shards.commands import FindAttempt, Part, Placement
+from stanchion.store.shards.fleet import Fleet
 from stanchion.store.shards.placements import part_of_group
 
-if TYPE_CHECKING:
-    from stanchion.store.shards.router import ShardedStore
 
-
-async def send(
-    router: "ShardedStore", placement: Placement, command: SendFifo
-) -> tuple[SentFifo, ...]:
+async def send(fleet: Fleet, placement: Placement, command: SendFifo) -> tuple[SentFifo, ...]:
     if len(placement.parts) == 1:
-        whole: tuple[SentFifo, ...] = await router.ask(placement.parts[0], command, is_patient=True)
+        whole: tuple[SentFifo, ...] = await fleet.ask(placement.parts[0], command, is_patient=True)
         return whole
     numbers: dict[Part, list[int]] = {}
     for number, message in enumerate(command.messages):
@@ -40,7 +35,7 @@ async def send(
     for part, mine in numbers.items():
         messages = tuple(command.messages[number] for number in mine)
         try:
-            answer = await router.ask(part, replace(command, messages=messages), is_patient=True)
+            answer = await fleet.ask(part, replace(command, messages=messages), is_patient=True)
         except StoreError as error:
             if sent:
                 raise OutcomeUnknown(f"done on some shards only: {error}") from error
@@ -49,25 +44,25 @@ async def send(
     return tuple(sent[number] for number in range(len(command.messages)))
 
 
-async def claim(router: "ShardedStore", placement: Placement, command: ClaimFifo) -> Claimed:
+async def claim(fleet: Fleet, placement: Placement, command: ClaimFifo) -> Claimed:
     if command.attempt_id is None or len(placement.parts) == 1:
-        return await standard.claim(router, placement, command)
-    return await _attempt(router, placement, command)
+        return await standard.claim(fleet, placement, command)
+    return await _attempt(fleet, placement, command)
 
 
-async def _attempt(router: "ShardedStore", placement: Placement, command: ClaimFifo) -> Claimed:
+async def _attempt(fleet: Fleet, placement: Placement, command: ClaimFifo) -> Claimed:
     """One part serves an attempt, so that it can be repeated there; always in the same order."""
     parts = placement.parts
     find = FindAttempt(0, command.attempt_id or "", command.attempt_ms)
     # The answer is a bool, and False is no reason to think that there is no such part.
-    used = await asyncio.gather(*(router.ask_about(part, find) for part in parts))
+    used = await asyncio.gather(*(fleet.ask_about(part, find) for part in parts))
     if any(used):
         parts = tuple(part for part, is_used in zip(parts, used, strict=True) if is_used)
     in_flight_max = -(-command.in_flight_max // len(placement.parts))
     asked = replace(command, in_flight_max=in_flight_max)
     empty: list[Claimed] = []
     for part in parts:
-        claimed = await router.ask(part, asked)
+        claimed = await fleet.ask(part, asked)
         assert isinstance(claimed, Claimed)
         if claimed.messages:
             return claimed

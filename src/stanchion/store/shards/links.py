@@ -2,7 +2,7 @@
 
 A shard that could not be reached is not asked for a second, so that nobody who has another to go to
 waits for it. A shard that was down when the process started is opened as soon as it can be.
-Used by the router only.
+Used by the fleet.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ class Link:
         self.number = number
         self.name = name
         self.batcher = batcher
+        self.upkeep: asyncio.Task[int] | None = None
+        """A step of upkeep that is under way, or that nobody has looked at since it ended."""
         self._avoided_until_s = 0.0
 
     @property
@@ -75,6 +77,9 @@ class Link:
 
     async def close(self) -> None:
         """Finish what is waiting, and take nothing more."""
+        if self.upkeep is not None:
+            self.upkeep.cancel()
+            await asyncio.gather(self.upkeep, return_exceptions=True)
         if self.batcher is not None:
             await self.batcher.close()
 

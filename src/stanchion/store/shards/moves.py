@@ -2,12 +2,12 @@
 
 Messages stay on their shard, so the destination gets a part wherever the source has one. A FIFO
 destination cannot: where its messages have to be is settled. What a task has done is the sum of
-what those on the shards have. Called by the router.
+what those on the shards have, and its rate is divided among them. Called by the router.
 """
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -15,16 +15,15 @@ from stanchion.store.contract import (
     GetQueue,
     ListDeadLetterSources,
     OutcomeUnknown,
+    QueueName,
     QueueRecord,
     StoreBusy,
     StoreError,
 )
 from stanchion.store.moves import CancelMove, ListMoves, MoveStatus, MoveTask, StartMove
 from stanchion.store.shards.commands import Part, Placement
-from stanchion.store.shards.standard import NoPart
-
-if TYPE_CHECKING:
-    from stanchion.store.shards.router import ShardedStore
+from stanchion.store.shards.fleet import Fleet, NoPart
+from stanchion.store.shards.links import Link
 
 _TRIES = 4
 _SOURCES_MAX = 1000
@@ -32,42 +31,42 @@ _STATUSES: tuple[MoveStatus, ...] = ("RUNNING", "CANCELLING", "FAILED", "CANCELL
 """A task is what most demands attention among its parts."""
 
 
-async def start(router: "ShardedStore", command: StartMove) -> Any:
+async def start(fleet: Fleet, command: StartMove) -> Any:
     for _ in range(_TRIES):
-        placement = await router.placement_for_work(command.source_id)
+        placement = await fleet.placement_for_work(command.source_id)
         if placement is None:
             return None
-        if not await _is_ready(router, command, placement):
+        if not await _is_ready(fleet, command, placement):
             return "elsewhere"
         try:
-            return await _start(router, placement, command)
+            return await _start(fleet, placement, command)
         except NoPart as missing:
-            await router.repair(placement, missing.part)
+            await fleet.repair(placement, missing.part)
     raise StoreBusy("the queue is being placed anew")
 
 
-async def _is_ready(router: "ShardedStore", command: StartMove, source: Placement) -> bool:
+async def _is_ready(fleet: Fleet, command: StartMove, source: Placement) -> bool:
     """See to it that messages can go to their destination on each shard of their source."""
     shards = [part.shard for part in source.parts]
-    for record in await _destinations(router, command, source):
-        placement = await router.placements.get(record.id)
+    for record in await _destinations(fleet, command, source):
+        placement = await fleet.placements.get(record.id)
         if placement is None:
             continue
         if not placement.rules.is_fifo:
-            await router.extend(record.id, shards)
+            await fleet.extend(record.id, shards)
         elif command.destination and _layout(placement) != _layout(source):
             return False
     return True
 
 
 async def _destinations(
-    router: "ShardedStore", command: StartMove, source: Placement
+    fleet: Fleet, command: StartMove, source: Placement
 ) -> Sequence[QueueRecord]:
     if command.destination is None:
         query = ListDeadLetterSources(source.name, after="", limit=_SOURCES_MAX)
-        records: Sequence[QueueRecord] = await router.home.run_patiently(query)
+        records: Sequence[QueueRecord] = await fleet.home.run_patiently(query)
         return records
-    record: QueueRecord | None = await router.home.run_patiently(GetQueue(command.destination))
+    record: QueueRecord | None = await fleet.home.run_patiently(GetQueue(command.destination))
     return [] if record is None else [record]
 
 
@@ -75,44 +74,49 @@ def _layout(placement: Placement) -> list[tuple[tuple[int, ...], int]]:
     return sorted((part.slots, part.shard) for part in placement.parts)
 
 
-async def _start(router: "ShardedStore", placement: Placement, command: StartMove) -> Any:
+async def _start(fleet: Fleet, placement: Placement, command: StartMove) -> Any:
     tasks: list[MoveTask] = []
-    for part in placement.parts:
+    undone = CancelMove(command.task_id, placement.name)
+    rates = _divided(command.messages_per_s, len(placement.parts))
+    for part, rate in zip(placement.parts, rates, strict=True):
+        mine = replace(command, source_id=part.id, messages_per_s=rate)
         try:
-            task = await router.link_of(part).run(replace(command, source_id=part.id))
+            task = await fleet.link_of(part).run(mine)
         except StoreError:
             if tasks:
-                await _undo(router, placement.parts, command.task_id)
+                await _undo(fleet, placement.parts, undone)
             raise
         if task is None:
             if tasks:
-                await _undo(router, placement.parts, command.task_id)
+                await _undo(fleet, placement.parts, undone)
             raise NoPart(part)
         if not isinstance(task, MoveTask):
             if tasks:
-                await _undo(router, placement.parts, command.task_id)
+                await _undo(fleet, placement.parts, undone)
             return task
         tasks.append(task)
     return _joined(tasks)
 
 
-async def _undo(router: "ShardedStore", parts: Iterable[Part], task_id: str) -> None:
+def _divided(messages_per_s: int | None, count: int) -> list[int | None]:
+    """Rates that add up to a rate. A shard cannot have less than one message a second."""
+    if messages_per_s is None:
+        return [None] * count
+    each, rest = divmod(messages_per_s, count)
+    return [max(1, each + (number < rest)) for number in range(count)]
+
+
+async def _undo(fleet: Fleet, parts: Iterable[Part], task: CancelMove) -> None:
     for part in parts:
         try:
-            await router.link_of(part).run(CancelMove(task_id))
+            await fleet.link_of(part).run(task)
         except StoreError:
             continue
 
 
-async def list_moves(router: "ShardedStore", command: ListMoves) -> Sequence[MoveTask]:
-    record: QueueRecord | None = await router.home.run_patiently(GetQueue(command.source))
-    placement = await router.placements.get(record.id) if record is not None else None
-    if placement is None:
-        none: Sequence[MoveTask] = await router.home.run_patiently(command)
-        return none
-    found = await asyncio.gather(
-        *(router.link_of(part).run_patiently(command) for part in placement.parts)
-    )
+async def list_moves(fleet: Fleet, command: ListMoves) -> Sequence[MoveTask]:
+    links = await _links_of(fleet, command.source)
+    found = await asyncio.gather(*(link.run_patiently(command) for link in links))
     by_id: dict[str, list[MoveTask]] = {}
     for tasks in found:
         for task in tasks:
@@ -122,10 +126,21 @@ async def list_moves(router: "ShardedStore", command: ListMoves) -> Sequence[Mov
     return joined[: command.limit]
 
 
+async def _links_of(fleet: Fleet, source: QueueName) -> list[Link]:
+    """Where there are tasks of a queue; of one that is gone, only those at the home are found."""
+    record: QueueRecord | None = await fleet.home.run_patiently(GetQueue(source))
+    placement = await fleet.placements.get(record.id) if record is not None else None
+    if placement is None:
+        return [fleet.home]
+    return [fleet.link_of(part) for part in placement.parts]
+
+
 def _joined(tasks: Sequence[MoveTask]) -> MoveTask:
     statuses = {task.status for task in tasks}
+    rates = [task.messages_per_s for task in tasks if task.messages_per_s is not None]
     return replace(
         tasks[0],
+        messages_per_s=sum(rates) if rates else None,
         status=next(status for status in _STATUSES if status in statuses),
         started_at_ms=min(task.started_at_ms for task in tasks),
         moved=sum(task.moved for task in tasks),
@@ -134,10 +149,9 @@ def _joined(tasks: Sequence[MoveTask]) -> MoveTask:
     )
 
 
-async def cancel(router: "ShardedStore", command: CancelMove) -> MoveTask | None:
-    answers = await asyncio.gather(
-        *(link.run(command) for link in router.links.values()), return_exceptions=True
-    )
+async def cancel(fleet: Fleet, command: CancelMove) -> MoveTask | None:
+    links = await _links_of(fleet, command.source)
+    answers = await asyncio.gather(*(link.run(command) for link in links), return_exceptions=True)
     tasks = [answer for answer in answers if isinstance(answer, MoveTask)]
     for answer in answers:
         if isinstance(answer, StoreError) and tasks:

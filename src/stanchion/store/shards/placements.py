@@ -2,7 +2,7 @@
 
 What is cached may be old. That does no harm: a part that is no more answers so, and then the home
 is asked anew; of parts that are new the process is told within a second. Also remembers which parts
-were found empty, so that claims look elsewhere first. Used by the router only.
+were found empty, so that claims look elsewhere first. Used by the fleet.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence

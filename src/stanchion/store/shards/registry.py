@@ -39,5 +39,8 @@ def _in_use(shards: Sequence[Shard]) -> list[str]:
 def why_not(found: object) -> str:
     """Why a database is not the shard that it was to be: what it is."""
     if isinstance(found, ShardIdentity):
-        return f"the database is shard {found.number} of another home, or has another name there"
+        return (
+            f"the database is shard {found.number} of another home, or has another name there, or"
+            " had one until it was removed"
+        )
     return "the database has queues of its own; a shard begins empty"

@@ -8,7 +8,7 @@ outcome is unknown and the client asks again; each of these commands may be done
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -29,9 +29,7 @@ from stanchion.store.contract import (
     StoreUnreachable,
 )
 from stanchion.store.shards.commands import SHARDS_MAX, Part, Placement
-
-if TYPE_CHECKING:
-    from stanchion.store.shards.router import ShardedStore
+from stanchion.store.shards.fleet import Fleet, NoPart
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -40,42 +38,32 @@ _RECHECK_MS = 1000
 """A part that could not be reached is looked at again after so long."""
 
 
-class NoPart(Exception):
-    """A shard has no such part: it was never told, or the part is no more."""
-
-    def __init__(self, part: Part) -> None:
-        super().__init__(part)
-        self.part = part
-
-
-async def send(router: "ShardedStore", placement: Placement, command: Send) -> bool:
+async def send(fleet: Fleet, placement: Placement, command: Send) -> bool:
     parts = [part for part in placement.parts if part.state == "open"]
     if len(parts) == 1:
-        await router.ask(parts[0], command, is_patient=True)
+        await fleet.ask(parts[0], command, is_patient=True)
         return True
     failure: StoreError = StoreUnreachable("no shard of this queue can be reached")
-    for part in router.placements.in_turn(parts):
+    for part in fleet.placements.in_turn(parts):
         try:
-            await router.ask(part, command)
+            await fleet.ask(part, command)
             return True
         except (StoreUnreachable, StoreFull) as error:
             failure = error
     raise failure
 
 
-async def claim(
-    router: "ShardedStore", placement: Placement, command: Claim | ClaimFifo
-) -> Claimed:
+async def claim(fleet: Fleet, placement: Placement, command: Claim | ClaimFifo) -> Claimed:
     """Of each part what it has, until there is enough. Of a part that is down: nothing."""
     parts = placement.parts
     if len(parts) == 1:
-        return _claimed(await router.ask(parts[0], command, is_patient=True))
+        return _claimed(await fleet.ask(parts[0], command, is_patient=True))
     gathered = _Gathered(command.limit)
     in_flight_max = -(-command.in_flight_max // len(parts))
-    for part in router.placements.for_claim(parts):
+    for part in fleet.placements.for_claim(parts):
         asked = replace(command, limit=gathered.room, in_flight_max=in_flight_max)
         try:
-            claimed = _claimed(await router.ask(part, asked))
+            claimed = _claimed(await fleet.ask(part, asked))
         except NoPart:
             if gathered.messages:
                 break
@@ -84,7 +72,7 @@ async def claim(
             gathered.failure = error
             continue
         if len(claimed.messages) < gathered.room:
-            router.placements.note_empty(part)
+            fleet.placements.note_empty(part)
         gathered.add(claimed)
         if not gathered.room:
             break
@@ -132,11 +120,9 @@ _WEIGHTS: Mapping[DeleteOutcome, int] = {"absent": 0, "superseded": 1, "expired"
 """The original of a message that has just moved has been received less often than its copy."""
 
 
-async def delete(
-    router: "ShardedStore", placement: Placement, command: Delete
-) -> tuple[DeleteOutcome, ...]:
+async def delete(fleet: Fleet, placement: Placement, command: Delete) -> tuple[DeleteOutcome, ...]:
     return await _on_leases(
-        *(router, placement, command.leases, [lease.sequence for lease in command.leases]),
+        *(fleet, placement, command.leases, [lease.sequence for lease in command.leases]),
         lambda leases: replace(command, leases=leases),
         "absent",
         lambda one, other: max(one, other, key=_WEIGHTS.__getitem__),
@@ -144,10 +130,10 @@ async def delete(
 
 
 async def change_visibility(
-    router: "ShardedStore", placement: Placement, command: ChangeVisibility
+    fleet: Fleet, placement: Placement, command: ChangeVisibility
 ) -> tuple[bool, ...]:
     return await _on_leases(
-        *(router, placement, command.changes, [lease.sequence for lease, _ in command.changes]),
+        *(fleet, placement, command.changes, [lease.sequence for lease, _ in command.changes]),
         lambda changes: replace(command, changes=changes),
         False,
         lambda one, other: one or other,
@@ -155,7 +141,7 @@ async def change_visibility(
 
 
 async def _on_leases(
-    router: "ShardedStore",
+    fleet: Fleet,
     placement: Placement,
     items: Sequence[Item],
     sequences: Sequence[int],
@@ -166,7 +152,7 @@ async def _on_leases(
     """An outcome for each item; those that are absent in one part are looked for in the others."""
     parts = placement.parts
     if len(parts) == 1:
-        whole: tuple[Outcome, ...] = await router.ask(
+        whole: tuple[Outcome, ...] = await fleet.ask(
             parts[0], command(tuple(items)), is_patient=True
         )
         return whole
@@ -175,7 +161,7 @@ async def _on_leases(
     for wanted in _rounds(parts, sequences, lambda n: outcomes[n] == absent):
         asked = [(part, numbers) for part, numbers in wanted.items() if numbers]
         answers = await asyncio.gather(
-            *(router.ask(part, command(tuple(items[n] for n in ns))) for part, ns in asked),
+            *(fleet.ask(part, command(tuple(items[n] for n in ns))) for part, ns in asked),
             return_exceptions=True,
         )
         _check(answers, is_begun)
@@ -221,10 +207,8 @@ def _check(answers: Sequence[Any], is_begun: bool) -> None:
     raise failures[0]
 
 
-async def count(
-    router: "ShardedStore", placement: Placement, command: CountMessages
-) -> MessageCounts:
-    counts = await asyncio.gather(*(router.ask(part, command) for part in placement.parts))
+async def count(fleet: Fleet, placement: Placement, command: CountMessages) -> MessageCounts:
+    counts = await asyncio.gather(*(fleet.ask(part, command) for part in placement.parts))
     return MessageCounts(
         sum(one.visible for one in counts),
         sum(one.in_flight for one in counts),

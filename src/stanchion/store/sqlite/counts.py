@@ -20,10 +20,12 @@ from stanchion.store.sqlite.transaction import Place, Transaction
 _TALLY_AFTER = statement("tally_after")
 _TALLY_OF = statement("tally_of")
 _RECEIVED_AMONG_INVISIBLE = statement("received_among_invisible")
+_DROP_EMPTIED = statement("drop_emptied")
 
 _SWEEP_MESSAGES_MAX = 1000
 _COUNTED_ONE_BY_ONE_MAX = 1000
 _BOUNDS_MAX = 10_000
+_IDLE_MS = 1000
 
 
 def count(tx: Transaction, commands: Sequence[CountMessages]) -> Iterator[MessageCounts | None]:
@@ -94,3 +96,16 @@ def note_in_flight(tx: Transaction, place: Place, messages: int) -> None:
     bounds = tx.resources.in_flight_bounds
     if place.backlog in bounds:
         bounds[place.backlog] += messages
+
+
+def drop_emptied(tx: Transaction, limit: int) -> int:
+    """Upkeep: delete rows of the tally that have come to zero. Answers in ms when there are more.
+
+    It may be hours until their second has passed, and sums read all that are to come. Which rows
+    it may be is kept in memory: after a crash they stay until then.
+    """
+    tx.write_counts()
+    lessened = tx.resources.lessened
+    keys = [lessened.pop() for _ in range(min(limit, len(lessened)))]
+    tx.connection.executemany(_DROP_EMPTIED, keys)
+    return 0 if lessened else _IDLE_MS

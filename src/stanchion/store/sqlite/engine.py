@@ -118,7 +118,7 @@ class SqliteStore:
         self._directory = directory
         self._sequence = sequences.Sequence(connection)
         self._resources = Resources(
-            self._sequence, entropy, Provenances(_NO_KEY), {}, {}, lambda: self._is_full
+            self._sequence, entropy, Provenances(_NO_KEY), {}, {}, set(), lambda: self._is_full
         )
         self._latest_ms = self._read_latest_ms()
         self._latest_written_ms = 0

@@ -337,6 +337,9 @@ DELETE FROM tally
 WHERE bucket_s < ?1 / 1000
   AND bucket_s <= coalesce((SELECT bucket_s FROM tally ORDER BY bucket_s LIMIT 1 OFFSET ?2), ?1);
 
+-- name: drop_emptied
+DELETE FROM tally WHERE backlog = ? AND received = ? AND bucket_s = ? AND messages = 0;
+
 -- name: forget_deleted_queues
 DELETE FROM deleted_queue
 WHERE deleted_at_ms < ?1

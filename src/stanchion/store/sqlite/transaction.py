@@ -21,6 +21,7 @@ _BACKLOG_MESSAGES = statement("backlog_messages")
 _ADD_TO_BACKLOG = statement("add_to_backlog")
 _ADD_TO_TALLY = RowsStatement("add_to_tally")
 
+_LESSENED_MAX = 100_000
 DELAY_MAX_MS = 900_000
 """No queue's delay is longer."""
 NEVER = 1 << 62
@@ -64,6 +65,8 @@ class Resources(NamedTuple):
     """By backlog: at least as many as are in flight; see `counts.in_flight_room`."""
     fairness: dict[int, Fairness]
     """By backlog: what is known of its tenants; see `fair`."""
+    lessened: set[tuple[int, int, int]]
+    """Keys of rows of the tally that may be zero by now; see `counts.drop_emptied`."""
     give_space_back: Callable[[], bool]
     """Whether free pages should be returned to the file system at once."""
 
@@ -159,6 +162,8 @@ class Transaction:
         for key, messages in self._tally.items():
             if messages:
                 values += (*key, messages)
+            if messages < 0 and len(self.resources.lessened) < _LESSENED_MAX:
+                self.resources.lessened.add(key)
         for text, batch in _ADD_TO_TALLY.batches(values):
             self.execute(text, batch)
         self._messages.clear()

@@ -1,14 +1,15 @@
 """Background work in bounded steps: one step is one command, so it never holds others up for long.
 
 What a step does: drop rows of purged and deleted queues, delete messages whose retention is over,
-move exhausted ones to dead-letter queues, go on with move tasks, forget seconds that have passed,
-names whose quarantine is over, deduplication ids and receive attempts; and give space back.
+move exhausted ones to dead-letter queues, go on with move tasks, forget seconds that have passed or
+came to nothing, names whose quarantine is over, deduplication ids and receive attempts; and give
+space back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 
 from stanchion.store.contract import ATTEMPT_MAX_MS, DEDUPLICATION_MAX_MS, Upkeep
-from stanchion.store.sqlite import dead_letters, expiry, fair, groups, moves
+from stanchion.store.sqlite import counts, dead_letters, expiry, fair, groups, moves
 from stanchion.store.sqlite.statements import statement
 from stanchion.store.sqlite.transaction import DELAY_MAX_MS, Transaction
 
@@ -84,6 +85,7 @@ _STEPS: tuple[Step, ...] = (
     _expire,
     dead_letters.step,
     moves.step,
+    counts.drop_emptied,
     _forget(statement("prune_tally"), _TALLY_KEPT_MS),
     _forget(statement("forget_deleted_queues"), _DELETED_NAME_KEPT_MS),
     _forget(statement("forget_deduplication"), DEDUPLICATION_MAX_MS),

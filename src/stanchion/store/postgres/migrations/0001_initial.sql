@@ -9,7 +9,7 @@ CREATE TABLE meta (
 
 INSERT INTO meta (name, value)
 VALUES ('latest_ms', 0), ('edits', 0), ('latest_edit', 0),
-    ('placements', 0), ('mover_until_ms', 0), ('queue_changes', 0);
+    ('placements', 0), ('mover_until_ms', 0), ('shards_joined', 0), ('queue_changes', 0);
 
 -- Identity: a number that was a queue's once is never another's. On a shard that is not the home,
 -- a row is a part of a queue: its number was drawn at the home.
@@ -34,12 +34,16 @@ CREATE TABLE queue (
     modified_at_ms bigint NOT NULL,
     -- Of a part: the number that the queue has at the home.
     home_queue_id bigint,
+    -- Of a part of a FIFO queue that is copied, and of the copy: no dead letter comes or goes.
+    is_still boolean NOT NULL DEFAULT false,
     -- The number of its latest change, by which other nodes notice it.
     change bigint NOT NULL DEFAULT 0,
     UNIQUE (account_id, region, name)
 );
 
 CREATE INDEX queue_by_change ON queue (change);
+
+CREATE INDEX queue_by_home_queue ON queue (home_queue_id, id) WHERE home_queue_id IS NOT NULL;
 
 CREATE INDEX queue_by_dead_letter_queue
 ON queue (dead_letter_account_id, dead_letter_region, dead_letter_name, name)
@@ -105,11 +109,12 @@ CREATE TABLE message (
     autovacuum_vacuum_cost_delay = 0
 );
 
--- The only index over what a lease changes.
-CREATE INDEX message_by_visibility ON message (backlog, lane, visible_at_ms, sequence)
-WITH (fillfactor = 70);
-CREATE INDEX message_by_group ON message (backlog, group_key, sequence)
-WHERE group_key IS NOT NULL;
+-- The only index over what a lease changes. It goes by expressions, so that what is looked up by
+-- lane can go by no other index, and what is looked up by number not by this one: the planner has
+-- nothing to choose, whatever VACUUM has last seen in a queue that was empty just then.
+CREATE INDEX message_by_visibility
+ON message (((backlog << 32) + lane), visible_at_ms, (sequence + 0)) WITH (fillfactor = 70);
+CREATE INDEX message_by_group ON message (group_key, sequence) WHERE group_key IS NOT NULL;
 CREATE INDEX message_exhausted ON message (visible_at_ms, backlog, sequence) WHERE lane = 1;
 
 -- The part that never changes.
@@ -149,7 +154,7 @@ CREATE TABLE tally (
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX tally_by_bucket ON tally (bucket_s) WHERE received < 2;
+CREATE INDEX tally_by_bucket ON tally ((bucket_s + 0)) WHERE received <> 2;
 
 -- What flushes add to the tally, each with rows of its own so that they do not wait for each
 -- other. Upkeep adds them up. The truth is the sum of both tables.
@@ -183,7 +188,9 @@ CREATE TABLE fifo_group (
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX fifo_group_by_ready ON fifo_group (backlog, is_returned, ready_at_ms, key);
+-- Expressions for the same reason.
+CREATE INDEX fifo_group_by_ready
+ON fifo_group ((backlog * 2 + is_returned::integer), ready_at_ms, (key + 0));
 
 -- What was accepted in the last minutes, by queue: it outlives messages, backlogs and restarts.
 CREATE TABLE deduplication (
@@ -199,8 +206,7 @@ CREATE TABLE deduplication (
     autovacuum_vacuum_cost_delay = 0
 );
 
-CREATE INDEX deduplication_by_age
-ON deduplication (accepted_at_ms, queue_id, group_id, deduplication_id);
+CREATE INDEX deduplication_by_age ON deduplication (accepted_at_ms);
 
 CREATE TABLE receive_attempt (
     queue_id bigint NOT NULL,
@@ -211,7 +217,7 @@ CREATE TABLE receive_attempt (
     PRIMARY KEY (queue_id, attempt_id)
 );
 
-CREATE INDEX receive_attempt_by_age ON receive_attempt (attempted_at_ms, queue_id, attempt_id);
+CREATE INDEX receive_attempt_by_age ON receive_attempt (attempted_at_ms);
 
 CREATE TABLE noisy_tenant (
     backlog bigint NOT NULL,
@@ -257,14 +263,17 @@ CREATE TABLE record (
 -- What the database is among shards: nothing if it stands alone; number 0 is the home.
 CREATE TABLE shard_identity (
     home_id text COLLATE "C" NOT NULL,
-    number integer NOT NULL
+    number integer NOT NULL,
+    generation bigint NOT NULL
 );
 
 -- At the home: its shards, with a row for itself.
 CREATE TABLE shard (
     number integer PRIMARY KEY CHECK (number BETWEEN 0 AND 63),
     name text COLLATE "C" NOT NULL UNIQUE,
-    state text COLLATE "C" NOT NULL
+    state text COLLATE "C" NOT NULL,
+    -- A number may be given again to another, and this never: its messages are numbered from here.
+    generation bigint NOT NULL
 );
 
 -- At the home: where the messages of queues are. Without a row: here.
@@ -285,18 +294,23 @@ CREATE TABLE queue_part (
 
 CREATE INDEX queue_part_by_shard ON queue_part (shard, state, queue_id);
 CREATE INDEX queue_part_by_change ON queue_part (change);
-CREATE INDEX queue_part_untold ON queue_part (queue_id) WHERE NOT is_told;
+CREATE INDEX queue_part_untold ON queue_part (shard, queue_id) WHERE NOT is_told;
 
 -- At the home: parts that shards need not keep.
 CREATE TABLE dropped_part (
     id bigint PRIMARY KEY,
-    shard integer NOT NULL
+    shard integer NOT NULL,
+    queue_id bigint NOT NULL
 );
 
--- At a shard: parts that were here once and must not come back.
+CREATE INDEX dropped_part_by_shard ON dropped_part (shard, id);
+
+-- At a shard: parts that were here once and must not come back, nor any older one of the queue.
 CREATE TABLE past_part (
-    id bigint PRIMARY KEY,
-    dropped_at_ms bigint NOT NULL
+    home_queue_id bigint NOT NULL,
+    id bigint NOT NULL,
+    dropped_at_ms bigint NOT NULL,
+    PRIMARY KEY (home_queue_id, id)
 );
 
 CREATE INDEX past_part_by_age ON past_part (dropped_at_ms);
@@ -308,11 +322,17 @@ DECLARE
     own record;
 BEGIN
     FOR own IN
-        SELECT attrelid::regclass AS name, attname
+        SELECT CASE relkind WHEN 'r' THEN 'TABLE' ELSE 'INDEX' END AS kind,
+               attrelid::regclass AS name,
+               CASE relkind WHEN 'r' THEN quote_ident(attname) ELSE attnum::text END AS attribute
         FROM pg_attribute
         JOIN pg_class ON pg_class.oid = attrelid
-        WHERE relnamespace = quote_ident(current_schema())::regnamespace AND relkind = 'r' AND attnum > 0
+        LEFT JOIN pg_index ON indexrelid = attrelid
+        -- ANALYZE looks at expressions of indexes too.
+        WHERE relnamespace = quote_ident(current_schema())::regnamespace AND attnum > 0
+            AND (relkind = 'r' OR indkey[attnum - 1] = 0)
     LOOP
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET STATISTICS 0', own.name, own.attname);
+        EXECUTE format(
+            'ALTER %s %s ALTER COLUMN %s SET STATISTICS 0', own.kind, own.name, own.attribute);
     END LOOP;
 END $$;
