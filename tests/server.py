@@ -14,6 +14,14 @@ SECRET_ACCESS_KEY = "a-secret-of-the-tests/with+odd=characters"
 KEY = (ACCESS_KEY_ID, SECRET_ACCESS_KEY)
 
 
+def root_key_file(directory: Path) -> str:
+    """A new root key, for all servers on a database."""
+    path = directory / "root.key"
+    path.touch(mode=0o600)
+    path.write_text(os.urandom(32).hex())
+    return str(path)
+
+
 @dataclass(slots=True)
 class Server:
     """A running server. `url` is its plain endpoint, as its ready line gave it."""

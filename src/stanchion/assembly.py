@@ -75,7 +75,7 @@ async def assemble(settings: Settings, base: Foundation, *, kms_needs_tls: bool 
     """The services over a foundation. `kms_needs_tls` is for queues with SSE-KMS."""
     authoriser = Authoriser(base.clock)
     kms = Kms(base.documents, base.ring, authoriser, base.clock, base.ids)
-    external_kms = _external_kms(settings, authoriser)
+    external_kms = _external_kms(settings, base.documents, authoriser)
     providers: Mapping[int, KeyProvider] = {
         RING: RingProvider(base.ring, os.urandom),
         KMS: external_kms or BuiltInKms(kms),
@@ -116,11 +116,16 @@ async def _sqs(settings: Settings, base: Foundation, authoriser: Authoriser, bod
     )
 
 
-def _external_kms(settings: Settings, authoriser: Authoriser) -> ExternalKms | None:
+def _external_kms(
+    settings: Settings, documents: Documents, authoriser: Authoriser
+) -> ExternalKms | None:
     """Where SSE-KMS gets its data keys from, if not from the KMS of this process."""
     if not settings.kms_endpoint_url:
         return None
-    return ExternalKms(settings.kms_endpoint_url, settings.kms_region, ByIdentity(authoriser))
+    permissions = ByIdentity(authoriser)
+    return ExternalKms(
+        settings.kms_endpoint_url, settings.kms_region, permissions, lambda: documents.epoch
+    )
 
 
 def _sts(settings: Settings, base: Foundation, authoriser: Authoriser, directory: Directory) -> Sts:

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -29,7 +29,7 @@ Secret = Annotated[str, Meta(min_length=8, max_length=1024)]
 
 SQLITE = "sqlite"
 _POSTGRES_SCHEMES = ("postgresql://", "postgres://")
-_PASSWORD_PARAMETER = re.compile(r"((?:^|[?&])(?:ssl)?password=)[^&]*")
+_PASSWORD_PARAMETER = re.compile(r"((?:^|[?&\s])(?:ssl)?password=)[^&]*")
 
 
 class ConfigError(Exception):
@@ -163,11 +163,12 @@ def _check_shards(shards: Sequence[str], *, has_home: bool) -> None:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
-    scheme, found, rest = url.partition("://")
+    """A URL that may be shown, or what was meant to be one."""
+    # First of all, as an '@' may be in them.
+    shown = _PASSWORD_PARAMETER.sub(r"\1***", url)
+    scheme, found, rest = shown.partition("://") if "://" in shown else ("", "", shown)
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    place = _PASSWORD_PARAMETER.sub(r"\1***", place)
     return f"{scheme}{found}{user}{':***' if colon else ''}{at}{place}"
 
 
@@ -287,7 +288,21 @@ def _checked(source: str, name: str, value: object) -> object:
     except msgspec.ValidationError as error:
         label = source if source.startswith(("--", PREFIX)) else f"{source}: {name}"
         shown = "what has passwords in it" if name == "shards" else repr(value)
-        raise ConfigError(f"{label}: {error}, got {shown}") from None
+        wanted = _wanted(kind) or str(error)
+        raise ConfigError(f"{label}: {wanted}, got {shown}") from None
+
+
+_WORDS: Mapping[type, str] = {bool: "true or false", int: "a whole number", float: "a number"}
+
+
+def _wanted(kind: Any) -> str:
+    """What a setting may be, in words; nothing where msgspec has the better ones."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    kind, *about = get_args(kind) or (kind,)
+    limits = next((each for each in about if isinstance(each, Meta)), Meta())
+    words = _WORDS.get(kind, "")
+    return words if limits.ge is None else f"{words} from {limits.ge} to {limits.le}"
 
 
 def _root_key(environment: Mapping[str, str]) -> RootKey | None:

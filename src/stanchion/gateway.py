@@ -140,8 +140,10 @@ def _told(error: Exception) -> ServiceError:
     """What the client is told of an exception."""
     if isinstance(error, ServiceError):
         return error
-    if isinstance(error, StoreBusy | StoreFull):
+    if isinstance(error, StoreBusy):
         return ServiceUnavailable(str(error))
+    if isinstance(error, StoreFull):
+        return ServiceUnavailable("There is no space left for messages.")
     if isinstance(error, StoreError) and not isinstance(error, StoreBroken | OutcomeUnknown):
         # Nothing was done. What a database says is for the log: it may tell where that is.
         return ServiceUnavailable("The service cannot answer now; the request may be retried.")

@@ -6,10 +6,12 @@ None of it says anything about queues, messages or callers. Called by the server
 import asyncio
 from collections.abc import Callable
 
+from stanchion import __version__
 from stanchion.backends import Backend, DatabaseReadings
 from stanchion.gateway import Page
 from stanchion.http.listener import Listener
 from stanchion.http.message import HttpResponse
+from stanchion.http.tls import CertificateWatcher
 from stanchion.observe.metrics import CONTENT_TYPE, Metrics, Reading
 from stanchion.sqs.encryption import Bodies
 
@@ -19,13 +21,23 @@ def pages(
 ) -> dict[str, Page]:
     """By path. `outcome` is the exit code to come: with one, the server is stopping."""
 
-    def ready() -> HttpResponse:
+    def fault() -> str:
         if outcome.done():
-            return _text(503, "stopping\n")
-        if not is_reachable():
-            return _text(503, "the database cannot be reached\n")
-        return _text(200, "ready\n")
+            return "stopping"
+        return "" if is_reachable() else "the database cannot be reached"
 
+    def ready() -> HttpResponse:
+        why_not = fault()
+        return _text(503, f"{why_not}\n") if why_not else _text(200, "ready\n")
+
+    metrics.watch(
+        Reading(
+            "stanchion_ready",
+            "Whether /health/ready answers 200.",
+            "gauge",
+            lambda: not fault(),
+        )
+    )
     return {
         "/health/live": lambda: _text(200, "live\n"),
         "/health/ready": ready,
@@ -46,6 +58,13 @@ def watch(
     bodies: Bodies,
 ) -> None:
     metrics.watch(
+        Reading(
+            "stanchion_build_info",
+            "The version that runs; always 1.",
+            "gauge",
+            lambda: {__version__: 1},
+            label="version",
+        ),
         Reading(
             "stanchion_connections",
             "Open client connections.",
@@ -72,13 +91,13 @@ def watch(
         ),
         Reading(
             "stanchion_store_flushes",
-            "Transactions executed.",
+            "Transactions committed.",
             "counter",
             lambda: backend.store.flushes,
         ),
         Reading(
             "stanchion_store_commands",
-            "Commands executed; divided by flushes, how well they share transactions.",
+            "Commands that were done; divided by flushes, how well they share transactions.",
             "counter",
             lambda: backend.store.commands,
         ),
@@ -91,6 +110,23 @@ def watch(
     )
     if backend.database is not None:
         _watch_database(metrics, backend.database)
+
+
+def watch_certificates(metrics: Metrics, certificates: CertificateWatcher) -> None:
+    metrics.watch(
+        Reading(
+            "stanchion_tls_reload_failures",
+            "Changes of the TLS files that could not be used.",
+            "counter",
+            lambda: certificates.failures,
+        ),
+        Reading(
+            "stanchion_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that is served expires, in seconds since the epoch.",
+            "gauge",
+            lambda: certificates.expires_at_s,
+        ),
+    )
 
 
 def _watch_database(metrics: Metrics, database: DatabaseReadings) -> None:
@@ -118,5 +154,12 @@ def _watch_database(metrics: Metrics, database: DatabaseReadings) -> None:
             "Notifications from other processes.",
             "counter",
             database.wakeups_received,
+        ),
+        Reading(
+            "stanchion_shard_reachable",
+            "Whether a shard has answered in the last few seconds.",
+            "gauge",
+            lambda: {name: float(is_up) for name, is_up in database.shards_reachable().items()},
+            label="shard",
         ),
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 import uvloop
 from msgspec import Struct, structs
 
-from stanchion import config
+from stanchion import __version__, config
 from stanchion.access import root
 from stanchion.access.authenticator import Authenticator
 from stanchion.assembly import (
@@ -39,13 +39,13 @@ from stanchion.gateway import Gateway
 from stanchion.http.limits import HttpLimits
 from stanchion.http.listener import Listener
 from stanchion.http.proxies import TrustedProxies
-from stanchion.http.tls import CertificateWatcher, TlsFiles
+from stanchion.http.tls import CertificateWatcher, TlsFiles, words_of
 from stanchion.keys.choice import root_of
 from stanchion.keys.ring import KeyRing, open_ring
 from stanchion.keys.root import RootSource, RootUnusable
 from stanchion.observe import logs
 from stanchion.observe.metrics import Metrics
-from stanchion.pages import pages, watch
+from stanchion.pages import pages, watch, watch_certificates
 from stanchion.store.contract import (
     StoreBroken,
     StoreClient,
@@ -153,7 +153,7 @@ def _ports(settings: Settings) -> list[str]:
 def _held(host: str, port: int) -> list[socket.socket]:
     try:
         return hold(host, port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _cannot_listen(host, port, error) from error
 
 
@@ -253,7 +253,7 @@ def _own_url(settings: Settings) -> str:
 async def _serve(settings: Settings, mode: Mode, announce: Announce, worker: Worker | None) -> int:
     outcome = _outcome_of_signals()
     if worker is not None:
-        asyncio.get_running_loop().add_reader(worker.supervisor, _end, outcome, 0)
+        _end_with(worker.supervisor, outcome)
     async with mode.open_backend(partial(_on_broken, outcome)) as backend:
         base = await _foundation(mode, backend)
         assembly = await assemble(settings, base, kms_needs_tls=mode.kms_needs_tls)
@@ -271,7 +271,7 @@ async def _serve(settings: Settings, mode: Mode, announce: Announce, worker: Wor
         watch(metrics, listener, backend, assembly.bodies)
         keeper = asyncio.create_task(_keep(base, assembly))
         try:
-            url = await _listen(listener, settings, is_shared=worker is not None)
+            url = await _listen(listener, metrics, settings, is_shared=worker is not None)
             announce(f"stanchion ready on {url}")
             gc.freeze()
             status = await _until(outcome, backend.store)
@@ -319,6 +319,18 @@ def _end(outcome: asyncio.Future[int], status: int) -> None:
         outcome.set_result(status)
 
 
+def _end_with(supervisor: int, outcome: asyncio.Future[int]) -> None:
+    """End well when the supervisor is gone, which is seen by the end of a pipe."""
+    loop = asyncio.get_running_loop()
+
+    def on_gone() -> None:
+        # What has come to its end stays readable, and would be told of again and again.
+        loop.remove_reader(supervisor)
+        _end(outcome, 0)
+
+    loop.add_reader(supervisor, on_gone)
+
+
 def _on_broken(outcome: asyncio.Future[int], error: StoreBroken) -> None:
     logs.event("the store is broken and the server stops", logs.ERROR, error=error)
     _end(outcome, EXIT_BROKEN)
@@ -346,19 +358,33 @@ async def _until(outcome: asyncio.Future[int], store: StoreClient) -> int:
         await asyncio.wait([outcome], timeout=pause_s)
         if outcome.done():
             break
-        try:
-            more_in_ms = await store.run(Upkeep())
-            pause_s = min(max(UPKEEP_PAUSE_S, more_in_ms / 1000), UPKEEP_INTERVAL_S)
-        except StoreError as error:
-            pause_s = UPKEEP_INTERVAL_S
-            logs.event("upkeep failed", logs.WARNING, error=error)
+        upkeep = asyncio.ensure_future(store.run(Upkeep()))
+        await asyncio.wait([outcome, upkeep], return_when=asyncio.FIRST_COMPLETED)
+        if outcome.done():
+            # The store sees to the end of what it has begun; its answer is not waited for.
+            upkeep.cancel()
+            await asyncio.gather(upkeep, return_exceptions=True)
+        else:
+            pause_s = _pause_s(upkeep)
     return outcome.result()
+
+
+def _pause_s(upkeep: asyncio.Future[int]) -> float:
+    """For how long there is nothing to do after a step of upkeep."""
+    try:
+        more_in_ms = upkeep.result()
+    except StoreError as error:
+        logs.event("upkeep failed", logs.WARNING, error=error)
+        return UPKEEP_INTERVAL_S
+    return min(max(UPKEEP_PAUSE_S, more_in_ms / 1000), UPKEEP_INTERVAL_S)
 
 
 # --- Listening ----------------------------------------------------------------------------------
 
 
-async def _listen(listener: Listener, settings: Settings, *, is_shared: bool) -> str:
+async def _listen(
+    listener: Listener, metrics: Metrics, settings: Settings, *, is_shared: bool
+) -> str:
     """Open the ports. Answer: where plain HTTP is served, or TLS where that is all there is."""
     origins: list[str] = []
     if settings.plain_http:
@@ -367,10 +393,11 @@ async def _listen(listener: Listener, settings: Settings, *, is_shared: bool) ->
     if settings.tls_cert:
         certificates = _certificates(settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
+        watch_certificates(metrics, certificates)
         port = await _open(listener, settings.host, settings.tls_port, certificates, is_shared)
         origins.append(_origin("https", settings.host, port))
     for origin in origins:
-        logs.event("listening", url=origin)
+        logs.event("listening", url=origin, version=__version__)
     return origins[0]
 
 
@@ -379,13 +406,18 @@ async def _open(
 ) -> int:
     try:
         return await listener.open(host, port, tls, is_shared=is_shared)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise _cannot_listen(host, port, error) from error
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> StartError:
-    # A resolver's numbers are below zero, and its words are in the error itself.
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> StartError:
+    if isinstance(error, UnicodeError):
+        reason = "not a host name"
+    elif error.errno and error.errno > 0:
+        reason = os.strerror(error.errno)
+    else:
+        # A resolver's numbers are below zero, and its words are in the error itself.
+        reason = str(error)
     return StartError(f"cannot listen on {host} port {port}: {reason}")
 
 
@@ -396,7 +428,7 @@ def _certificates(settings: Settings) -> CertificateWatcher:
         return CertificateWatcher(files)
     except (OSError, ValueError) as error:
         names = " and ".join(map(str, files.paths()))
-        raise StartError(f"cannot use {names} for TLS: {error}") from error
+        raise StartError(f"cannot use {names} for TLS: {words_of(error)}") from error
 
 
 def _origin(scheme: str, host: str, port: int) -> str:

@@ -57,7 +57,11 @@ def test_credentials_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("config", "show", "--port", "x"), "--port: Expected `int`, got `str`, got 'x'"),
+        (("config", "show", "--port", "x"), "--port: a whole number from 0 to 65535, got 'x'"),
+        (("serve", "--nope"), "No such option '--nope'."),
+        (("serve", "there"), "Got unexpected extra argument (there) (see main serve --help)"),
+        (("account", "root-key"), "Missing argument 'ACCOUNT'. (see main account root-key --help)"),
+        (("--nope",), "No such option '--nope'. (see main --help)"),
         (("serve", "--config", "/missing"), "/missing: No such file or directory"),
         (("serve",), "no data directory: say where state is to live with --data-dir DIR"),
         (("serve", "--data-dir", "d", "--store", "x"), "store: 'x' is neither 'sqlite' nor"),

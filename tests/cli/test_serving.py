@@ -7,6 +7,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -16,6 +17,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from stanchion import __version__
 from stanchion.server import EXIT_BROKEN
 from tests.server import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Server, running
 
@@ -86,6 +88,9 @@ def test_serve_verifies_and_ends_well(tmp_path: Path) -> None:
         assert server.stop() == 0
     assert 'stanchion_requests_total{action="CreateQueue",code="OK"} 1.0' in metrics
     assert "stanchion_connections 1.0" in metrics
+    assert f'stanchion_build_info{{version="{__version__}"}} 1.0' in metrics
+    assert f"version={__version__}" in server.log.read_text()
+    assert "stanchion_tls" not in metrics
     assert SECRET_ACCESS_KEY not in server.log.read_text()
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
 
@@ -133,6 +138,14 @@ def test_tls(tmp_path: Path) -> None:
         context = ssl.create_default_context(cafile=str(certificate))
         assert get(f"{url}/health/live", context) == (200, "live\n")
         assert get(f"{server.url}/health/live") == (200, "live\n")
+        metrics = get(f"{server.url}/metrics")[1]
+    ends_at_s = float(_value(metrics, "stanchion_tls_certificate_expiry_timestamp_seconds"))
+    assert 0 < ends_at_s - time.time() < 86_401
+    assert _value(metrics, "stanchion_tls_reload_failures_total") == "0.0"
+
+
+def _value(metrics: str, name: str) -> str:
+    return next(line.split()[1] for line in metrics.splitlines() if line.startswith(f"{name} "))
 
 
 def test_a_long_poll_does_not_hold_up_the_end(tmp_path: Path) -> None:
@@ -166,6 +179,12 @@ def test_the_port_is_taken(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         error = refused("dev", "--port", str(port))
     assert error == f"Error: cannot listen on 127.0.0.1 port {port}: Address already in use"
+
+
+def test_the_host_is_no_name(tmp_path: Path) -> None:
+    place = ("--port", "0", "--data-dir", str(tmp_path / "data"))
+    error = refused("serve", "--host", "not..a..host", *place)
+    assert error == "Error: cannot listen on not..a..host port 0: not a host name"
 
 
 def test_the_data_directory_is_in_use(tmp_path: Path) -> None:

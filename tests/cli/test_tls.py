@@ -247,4 +247,5 @@ def test_a_server_says_what_is_wrong_with_the_client_ca(tmp_path: Path) -> None:
     )
     assert run.returncode == 2
     assert run.stderr.splitlines()[-1].startswith("Error: cannot use ")
-    assert f"{tmp_path / 'none.pem'} for TLS: [Errno 2]" in run.stderr
+    none = tmp_path / "none.pem"
+    assert f"{none} for TLS: cannot read {none}: No such file or directory" in run.stderr

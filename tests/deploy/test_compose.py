@@ -1,6 +1,7 @@
 """compose.yaml, haproxy.cfg and database.sh: they agree with each other and with the server."""
 
 import ipaddress
+import os
 import re
 import shutil
 import subprocess
@@ -87,17 +88,42 @@ def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
     subprocess.run([script], check=True, capture_output=True)
     environment, key = tmp_path / ".env", tmp_path / "secrets" / "root.key"
     made = environment.read_bytes(), key.read_bytes()
-    assert re.fullmatch(rb"[0-9a-f]{64}", made[1])
+    assert re.fullmatch(rb"[0-9a-f]{64}\n", made[1])
     assert environment.stat().st_mode & 0o077 == key.stat().st_mode & 0o077 == 0
     subprocess.run([script], check=True, capture_output=True)
     assert (environment.read_bytes(), key.read_bytes()) == made
+
+
+@pytest.mark.parametrize("openssl", ["exit 1", "exit 0", "echo deadbeef"])
+def test_without_random_numbers_no_secret_is_made(tmp_path: Path, openssl: str) -> None:
+    script = shutil.copy(files.DEPLOY / "make-secrets", tmp_path)
+    broken = tmp_path / "bin" / "openssl"
+    broken.parent.mkdir()
+    broken.write_text(f"#!/bin/sh\n{openssl}\n")
+    broken.chmod(0o700)
+    environment = {**os.environ, "PATH": f"{broken.parent}:{os.environ['PATH']}"}
+    made = subprocess.run([script], env=environment, capture_output=True)
+    assert made.returncode != 0
+    assert {path.name for path in tmp_path.iterdir()} == {"bin", "make-secrets"}
+
+
+def test_the_root_users_key_may_be_taken_out_again() -> None:
+    for name in NODES:
+        environment = files.compose()["services"][name]["environment"]
+        absent = {
+            variable: re.sub(r"\$\{\w+:-\}", "", value)
+            for variable, value in environment.items()
+            if variable.startswith("STANCHION_")
+        }
+        assert configure({}, absent).root_key is None
 
 
 def test_every_secret_that_compose_wants_is_made(tmp_path: Path) -> None:
     script = shutil.copy(files.DEPLOY / "make-secrets", tmp_path)
     subprocess.run([script], check=True, capture_output=True)
     pairs = dict(line.split("=", 1) for line in (tmp_path / ".env").read_text().splitlines())
-    assert pairs.keys() == set(re.findall(r"\$\{(\w+):\?", files.text("compose.yaml")))
+    assert pairs.keys() == set(re.findall(r"\$\{(\w+):[?-]", files.text("compose.yaml")))
+    assert all(pairs.values())
     configure(
         {},
         {

@@ -2,14 +2,23 @@
 
 import inspect
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
+import pytest
 import yaml
 
 from stanchion.config import TYPES, Settings
 from stanchion.store.postgres.engine import PostgresStore
 from tests.deploy import files
+from tests.structure import tree
 
-SECRETS = {"STANCHION_ROOT_ACCESS_KEY_ID", "STANCHION_ROOT_SECRET_ACCESS_KEY"}
+SECRETS = {
+    "STANCHION_ROOT_ACCESS_KEY_ID",
+    "STANCHION_ROOT_PASSPHRASE",
+    "STANCHION_ROOT_SECRET_ACCESS_KEY",
+}
 REFERENCE = files.CHECKOUT / "docs" / "reference"
 
 
@@ -20,9 +29,26 @@ def test_every_setting_that_is_named_exists() -> None:
 
 def test_every_metric_of_the_alerts_exists() -> None:
     named = set(re.findall(r"\bstanchion_[a-z_]+", " ".join(_expressions())))
-    known = set(re.findall(r"^### `(.+)`$", (REFERENCE / "metrics.md").read_text("utf-8"), re.M))
     assert named
-    assert {name.removesuffix("_bucket") for name in named} <= known
+    assert {name.removesuffix("_bucket") for name in named} <= _metrics()
+
+
+def _metrics() -> set[str]:
+    return set(re.findall(r"^### `(.+)`$", (REFERENCE / "metrics.md").read_text("utf-8"), re.M))
+
+
+@pytest.mark.parametrize("path", tree.markdown_files(), ids=tree.relative)
+def test_every_metric_that_is_named_exists(path: Path) -> None:
+    named = set(re.findall(r"`(stanchion_[a-z_]+)`", path.read_text("utf-8")))
+    assert named - _metrics() == set()
+
+
+def test_prometheus_itself_calls_whom_it_should() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    rules = Path(__file__).with_name("alerts_test.yaml")
+    done = subprocess.run(["promtool", "test", "rules", str(rules)], capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_code_of_the_alerts_exists() -> None:

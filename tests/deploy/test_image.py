@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from stanchion.config import Settings, configure
+from stanchion.keys.choice import root_of
+from stanchion.keys.root import RootUnusable
 from tests.deploy import files
 
 RUN_AS = "10001"
@@ -50,19 +52,42 @@ def test_the_image_runs_as_a_user_that_is_not_root() -> None:
 
 
 def test_its_settings_are_valid_and_its_ports_are_the_defaults() -> None:
-    environment = dict(
+    settings = configure({}, _environment()).settings
+    assert settings.host == "0.0.0.0"
+    (exposed,) = [rest for name, rest in files.last_stage() if name == "EXPOSE"]
+    assert exposed.split() == [str(Settings().port), str(Settings().tls_port)]
+
+
+def _environment() -> dict[str, str]:
+    """The settings that the image brings."""
+    pairs = [
         pair.split("=", 1)
         for name, rest in files.last_stage()
         if name == "ENV"
         for pair in rest.split()
-    )
-    ours = {name: value for name, value in environment.items() if name.startswith("STANCHION_")}
-    settings = configure({}, ours).settings
-    assert settings.host == "0.0.0.0"
+    ]
+    return {name: value for name, value in pairs if name.startswith("STANCHION_")}
+
+
+def test_a_node_has_no_place_for_keys_that_ends_with_its_container() -> None:
+    """A database and no root key: with a data directory of the image's, one would be made there."""
+    store = {"STANCHION_STORE": "postgresql://stanchion@database/stanchion"}
+    settings = configure({}, {**_environment(), **store}).settings
+    with pytest.raises(RootUnusable, match="no root of trust"):
+        root_of(settings, settings.data_path, {})
+
+
+def test_where_state_is_has_to_be_said() -> None:
+    assert not configure({}, _environment()).settings.has_place
+
+
+def test_a_volume_for_state_belongs_to_the_user_of_the_image() -> None:
     (volume,) = [rest for name, rest in files.last_stage() if name == "VOLUME"]
-    assert settings.data_dir == volume
-    (exposed,) = [rest for name, rest in files.last_stage() if name == "EXPOSE"]
-    assert exposed.split() == [str(Settings().port), str(Settings().tls_port)]
+    steps = " ".join(rest for name, rest in files.last_stage() if name == "RUN")
+    assert f"install --directory --owner {RUN_AS} --group {RUN_AS} --mode 0700 {volume}" in steps
+    assert f"--env STANCHION_DATA_DIR={volume} --volume stanchion:{volume}" in files.text(
+        "Dockerfile"
+    )
 
 
 @pytest.mark.parametrize("name", ["ENTRYPOINT", "CMD"])

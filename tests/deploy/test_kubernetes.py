@@ -1,9 +1,14 @@
 """The manifests: that they fit each other, the image, and what the server needs and promises."""
 
+import ipaddress
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from stanchion.config import Settings, configure
 from tests.deploy import files
@@ -63,8 +68,9 @@ def test_ports_are_the_servers() -> None:
     assert port == {"name": "http", "containerPort": Settings().port}
     (service,) = files.manifests()["base/service.yaml"]["spec"]["ports"]
     assert service == {"name": "http", "port": Settings().port, "targetPort": "http"}
-    (backend,) = _values(files.manifests()["example/ingress.yaml"], "service")
-    assert backend == {"name": "stanchion", "port": {"name": "http"}}
+    for name in ("ingress", "ingress-metrics"):
+        (backend,) = _values(files.manifests()[f"example/{name}.yaml"], "service")
+        assert backend == {"name": "stanchion", "port": {"name": "http"}}
     (endpoint,) = files.manifests()["monitoring/servicemonitor.yaml"]["spec"]["endpoints"]
     assert endpoint["port"] == "http"
     assert endpoint["path"] in files.pages()
@@ -152,6 +158,71 @@ def test_the_proxy_waits_longer_than_a_long_poll_and_takes_whole_messages() -> N
     assert int(annotations[f"{prefix}read-timeout"]) > 20
     megabytes = int(annotations[f"{prefix}body-size"].removesuffix("m"))
     assert megabytes * 1024 * 1024 >= Settings().body_bytes_max
+
+
+def test_the_proxy_asks_another_node_and_so_has_the_whole_request() -> None:
+    annotations = files.manifests()["example/ingress.yaml"]["metadata"]["annotations"]
+    prefix = "nginx.ingress.kubernetes.io/proxy-"
+    assert "non_idempotent" in annotations[f"{prefix}next-upstream"]
+    assert f"{prefix}request-buffering" not in annotations
+
+
+def test_nobody_gets_metrics_from_outside() -> None:
+    manifest = files.manifests()["example/ingress-metrics.yaml"]
+    (rule,) = manifest["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    # Exact wins over the prefix of the other ingress, for the same host.
+    assert (path["path"], path["pathType"]) == ("/metrics", "Exact")
+    assert path["path"] in files.pages()
+    (served,) = files.manifests()["example/ingress.yaml"]["spec"]["rules"]
+    assert served["host"] == rule["host"]
+    prefix = "nginx.ingress.kubernetes.io/"
+    assert manifest["metadata"]["annotations"][f"{prefix}whitelist-source-range"] == "127.0.0.1/32"
+
+
+def test_no_network_of_pods_is_believed() -> None:
+    (proxy,) = files.configured()["STANCHION_TRUSTED_PROXIES"].split(",")
+    # An address for documentation, which is nobody's until it is replaced.
+    assert ipaddress.ip_address(proxy) in ipaddress.ip_network("192.0.2.0/24")
+
+
+def test_the_example_says_where_the_image_is() -> None:
+    (image,) = files.manifests()["example/kustomization.yaml"]["images"]
+    containers = [*files.pod()["initContainers"], *files.pod()["containers"]]
+    assert {container["image"] for container in containers} == {image["name"]}
+    assert "images" not in files.manifests()["base/kustomization.yaml"]
+
+
+def test_monitoring_is_where_the_nodes_are() -> None:
+    example, monitoring = (
+        files.manifests()[f"{place}/kustomization.yaml"]["namespace"]
+        for place in ("example", "monitoring")
+    )
+    assert example == monitoring
+    # Objects cannot be made in a namespace that is not there.
+    assert f"kubectl create namespace {example}" in files.text(
+        "kubernetes/example/kustomization.yaml"
+    )
+
+
+def test_the_operators_rules_are_the_rules() -> None:
+    rules = files.manifests()["monitoring/prometheusrule.yaml"]["spec"]
+    assert rules == yaml.safe_load(files.text("prometheus/alerts.yaml"))
+
+
+@pytest.mark.parametrize("place", ["example", "monitoring"])
+def test_kustomize_itself_takes_it(place: str, tmp_path: Path) -> None:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    copy = shutil.copytree(files.DEPLOY / "kubernetes", tmp_path / "kubernetes")
+    (copy / "example" / "root.key").write_text("00")
+    (copy / "example" / "secret.env").write_text("database-password=0\n")
+    done = subprocess.run(["kubectl", "kustomize", str(copy / place)], capture_output=True)
+    assert done.returncode == 0, done.stderr
+    made = [each for each in yaml.safe_load_all(done.stdout) if each is not None]
+    assert {each["metadata"]["namespace"] for each in made} == {"stanchion"}
+    images = {image for each in made for image in _values(each, "image")}
+    assert images == ({"registry.example.com/stanchion:0.1.0"} if place == "example" else set())
 
 
 def test_the_database_can_be_reached() -> None:

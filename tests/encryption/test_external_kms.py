@@ -61,6 +61,8 @@ def test_a_kms_elsewhere(tmp_path: Path, elsewhere: Installation) -> None:
         elsewhere.start()
         _works(stage, "new")
         assert len(_receive(stage, "known", other)) == 1
+        # The new user was an edit, after which it is asked once more.
+        _works(stage, "known")
         kms.disable_key(KeyId=key)
         _works(stage, "known")
         _queue(stage, "late", key)
@@ -120,4 +122,10 @@ def _permissions_are_checked_here(stage: Stage, key: str) -> None:
     )
     _send(stage, "known", key=user)
     assert _receive(stage, "known", user)
+    stage.iam.put_user_policy(
+        UserName=WITHOUT_KEYS, PolicyName="keys", PolicyDocument=document(allow("sqs:*"))
+    )
+    # What was remembered for the user is over with what allowed it.
+    for call in (lambda: _send(stage, "known", key=user), lambda: _receive(stage, "known", user)):
+        assert refusal(call).code == "KMS.AccessDeniedException"
     assert refusal(lambda: _send(stage, "new", key=user)).code == "KMS.AccessDeniedException"

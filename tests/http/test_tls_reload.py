@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from stanchion.http.listener import Listener
 from stanchion.http.tls import TlsFiles
-from tests.http.certificates import CLIENT, Authority, watching
+from tests.http.certificates import CLIENT, DAY, Authority, watching
 from tests.http.support import Client, SetClock, connected, echo_later, post, run, serving
 
 REFUSED = (OSError, asyncio.IncompleteReadError)
@@ -98,6 +98,32 @@ def test_broken_files_change_nothing_and_are_told_once(
             assert await name_shown(served.port, tls) == "first"
 
     run(scenario)
+
+
+def test_failed_reloads_are_counted_and_the_end_of_the_certificate_is_that_of_the_one_served(
+    authority: Authority, lines: pytest.LogCaptureFixture
+) -> None:
+    files = authority.issue("first")
+    watcher = watching(files)
+    assert (watcher.failures, watcher.expires_at_s) == (0, ends_at_s(files))
+    before = watcher.expires_at_s
+    files.certificate.write_bytes(b"nonsense")
+    watcher.check()
+    files.key.unlink()
+    watcher.check()
+    assert (watcher.failures, watcher.expires_at_s) == (2, before)
+    assert lines.records[-1].fields["error"] == (  # type: ignore[attr-defined]
+        f"cannot read {files.key}: No such file or directory"
+    )
+    replace(files, authority.issue("second", begins=2 * -DAY / 3))
+    watcher.check()
+    assert (watcher.failures, watcher.expires_at_s) == (2, ends_at_s(files))
+    assert watcher.expires_at_s != before
+
+
+def ends_at_s(files: TlsFiles) -> float:
+    certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    return certificate.not_valid_after_utc.timestamp()
 
 
 def test_it_can_be_told_to_reload(authority: Authority) -> None:

@@ -1,6 +1,8 @@
 """Which root of trust is chosen."""
 
 import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from stanchion.keys.root import RootUnusable
 
 
 class Settings(Struct):
+    store: str = "sqlite"
     root_key_file: str = ""
     root_passphrase_fd: int = -1
     root_pkcs11_module: str = ""
@@ -45,6 +48,23 @@ def test_a_key_file_in_the_data_directory_is_the_default(tmp_path: Path) -> None
 def test_a_key_file_may_be_elsewhere(tmp_path: Path) -> None:
     root_of(Settings(root_key_file=str(tmp_path / "my.key")), tmp_path / "d", {}).first()
     assert (tmp_path / "my.key").exists()
+
+
+def test_a_key_file_that_servers_of_a_database_share_is_brought_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "my.key"
+    settings = Settings(store="postgresql://db", root_key_file=str(path))
+    with pytest.raises(RootUnusable, match="is missing") as refused:
+        root_of(settings, tmp_path, {}).first()
+    assert not path.exists()
+    how = re.search(r"\((umask .*)\)", str(refused.value))
+    assert how is not None
+    subprocess.run(["sh", "-c", how[1]], check=True)
+    root_of(settings, tmp_path, {}).first()
+
+
+def test_without_a_name_the_first_server_of_a_database_makes_its_key_file(tmp_path: Path) -> None:
+    root_of(Settings(store="postgresql://db"), tmp_path, {}).first()
+    assert (tmp_path / "root.key").exists()
 
 
 @pytest.mark.parametrize(

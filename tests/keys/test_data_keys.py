@@ -263,9 +263,34 @@ def test_a_key_of_an_earlier_epoch_is_asked_for_again() -> None:
     run(story())
 
 
-def test_a_key_of_an_earlier_epoch_is_wiped() -> None:
+def test_a_key_of_an_earlier_epoch_goes_on_in_an_outage_for_who_still_may() -> None:
     async def story() -> None:
         rig = Rig()
+        key = await rig.sealing()
+        rig.provider.epoch += 1
+        rig.keys.forget_expired()
+        rig.provider.fault = unavailable = ProviderUnavailable()
+        unavailable.is_allowed = True
+        assert await rig.sealing() is key
+        assert await rig.sealing() is key
+        assert len(rig.provider.calls) == 2, "and is as good as before"
+        rig.clock.advance(PERIOD_S)
+        assert await rig.sealing() is key
+        rig.provider.epoch += 1
+        rig.provider.fault = Refused()
+        with pytest.raises(Refused):
+            await rig.sealing()
+        rig.provider.fault = unavailable
+        with pytest.raises(ProviderUnavailable):
+            await rig.sealing()
+
+    run(story())
+
+
+def test_a_key_of_an_earlier_epoch_is_wiped_where_no_outage_could_need_it() -> None:
+    async def story() -> None:
+        rig = Rig()
+        rig.provider.outage_max_s = 0
         held = (await rig.sealing())._key
         await asyncio.sleep(0)
         rig.provider.epoch += 1

@@ -42,6 +42,7 @@ class Permissions:
     def __init__(self, *denied: tuple[str, str]) -> None:
         self.denied = denied
         self.asked: list[tuple[Any, ...]] = []
+        self.epoch = 0
 
     def check(self, on_behalf: Any, permission: str, key_arn: str, context: Any) -> None:
         self.asked.append((on_behalf, permission, key_arn, dict(context)))
@@ -146,7 +147,8 @@ def run(
     """What `story` makes of a provider, which is closed after it."""
 
     async def work() -> Any:
-        provider = ExternalKms(url, REGION, permissions or Permissions(), patience)
+        judge = permissions or Permissions()
+        provider = ExternalKms(url, REGION, judge, lambda: judge.epoch, patience)
         try:
             return await story(provider)
         finally:
@@ -422,3 +424,25 @@ def test_cached_keys_go_on_working_in_an_outage(endpoint: Endpoint) -> None:
             await keys.new_sealing_key(KMS, 1, KEY_ARN, use)
 
     run(endpoint.url, story)
+
+
+def test_an_edit_of_permissions_counts_at_once_even_in_an_outage(endpoint: Endpoint) -> None:
+    permissions, wrapped = Permissions(), kms_wrapped(KEY_ARN, b"blob")
+
+    async def story(provider: ExternalKms) -> None:
+        keys, use = DataKeys({KMS: provider}, TurnedClock()), Use("alice", "alice", CONTEXT, 300)
+        sealing = await keys.new_sealing_key(KMS, 1, KEY_ARN, use)
+        opening = await keys.new_opening_key(wrapped, use)
+        permissions.epoch += 1
+        assert keys.sealing_key(1, KEY_ARN, "alice") is keys.opening_key(wrapped, "alice") is None
+        endpoint.failures = [(500, b"{}")] * 2
+        assert await keys.new_sealing_key(KMS, 1, KEY_ARN, use) is sealing
+        assert await keys.new_opening_key(wrapped, use) is opening
+        permissions.epoch += 1
+        permissions.denied = (("kms:Decrypt", KEY_ARN),)
+        with pytest.raises(AccessDenied):
+            await keys.new_sealing_key(KMS, 1, KEY_ARN, use)
+        with pytest.raises(AccessDenied):
+            await keys.new_opening_key(wrapped, use)
+
+    run(endpoint.url, story, permissions)

@@ -13,13 +13,14 @@ from tools.postgres_server import PostgresServer
 from tests.crash.history import Event, History
 from tests.crash.rig import Downtime, Rig, rig
 from tests.postgres import new_server
+from tests.server import root_key_file
 
 
 def nodes_on(
     url: str, directory: Path, nodes: int, settings: Mapping[str, str] | None = None
 ) -> AbstractContextManager[Rig]:
     """So many nodes on a database, for the length of a block."""
-    shared = {"store": url, "root_key_file": str(directory / "root.key")}
+    shared = {"store": url, "root_key_file": root_key_file(directory)}
     return rig(directory, nodes, shared | dict(settings or {}))
 
 

@@ -41,7 +41,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     place = {"store": postgres.url, "postgres_schema": SCHEMA}
     settings = {
         **place,
-        "root_key_file": str(folder / "root.key"),
+        "root_key_file": server.root_key_file(folder),
         "tls_cert": str(files.certificate),
         "tls_key": str(files.key),
         "tls_port": "0",

@@ -11,7 +11,7 @@ from tools.postgres_server import PostgresServer
 from tests.crash.workload import client
 from tests.nodes.processes import get
 from tests.postgres import new_server, server
-from tests.server import KEY, Server, running
+from tests.server import KEY, Server, root_key_file, running
 
 AWAY = (503, "the database cannot be reached\n")
 READY = (200, "ready\n")
@@ -71,7 +71,7 @@ def test_the_work_of_the_database_is_counted(tmp_path: Path) -> None:
     settings = {
         "store": server().url,
         "postgres_schema": "readings",
-        "root_key_file": str(tmp_path / "root.key"),
+        "root_key_file": root_key_file(tmp_path),
     }
     with (
         running(tmp_path / "here", settings=settings) as here,

@@ -9,6 +9,7 @@ from tests.access_control.stage import Key
 from tests.crash.workload import client
 from tests.nodes.processes import ROOT_KEY, end, launch, ready_url, refusal
 from tests.postgres import server
+from tests.server import root_key_file
 
 NODES = 4
 _schemas = itertools.count(1)
@@ -48,9 +49,20 @@ def agree(settings: list[dict[str, str]], key: Key) -> None:
 
 def test_with_one_key_file_that_is_not_there_yet(place: dict[str, str], tmp_path: Path) -> None:
     """On one machine: the key file is made once, and so is the ring."""
-    settings = place | ROOT_KEY | {"root_key_file": str(tmp_path / "root.key")}
+    settings = place | ROOT_KEY | {"data_dir": str(tmp_path)}
     agree([settings] * NODES, Key(*ROOT_KEY.values()))
     assert [path.name for path in tmp_path.iterdir()] == ["root.key"]
+
+
+def test_with_the_name_of_a_key_file_that_is_not_there(
+    place: dict[str, str], tmp_path: Path
+) -> None:
+    """As by a mistake in the name, or a secret that was not delivered: no other key is made."""
+    settings = place | ROOT_KEY | {"root_key_file": str(tmp_path / "rot.key")}
+    told = refusal(launch(settings))
+    assert told.startswith(f"Error: the root key file {tmp_path / 'rot.key'} is missing, and one")
+    assert not list(tmp_path.iterdir())
+    agree([settings | {"root_key_file": root_key_file(tmp_path)}] * 2, Key(*ROOT_KEY.values()))
 
 
 def test_with_one_passphrase(place: dict[str, str]) -> None:
@@ -60,10 +72,10 @@ def test_with_one_passphrase(place: dict[str, str]) -> None:
 
 def test_with_a_root_key_of_their_own_making(place: dict[str, str], tmp_path: Path) -> None:
     """Each would write one to its data directory; the file of one is left, and is right."""
-    settings = []
+    settings, key_file = [], root_key_file(tmp_path)
     for name in map(str, range(NODES)):
         (tmp_path / name).mkdir()
-        own = {"data_dir": str(tmp_path / name), "root_key_file": str(tmp_path / "root.key")}
+        own = {"data_dir": str(tmp_path / name), "root_key_file": key_file}
         settings.append(place | own)
     started = [launch(each) for each in settings]
     try:

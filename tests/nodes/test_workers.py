@@ -18,7 +18,7 @@ from tests.crash.workload import client
 from tests.http.certificates import Authority
 from tests.nodes.processes import ROOT_KEY, end, get, launch, ready_url, refusal
 from tests.postgres import new_server, server
-from tests.server import KEY
+from tests.server import KEY, root_key_file
 
 WORKERS = 3
 PATIENCE_S = 20
@@ -49,7 +49,7 @@ class Supervised:
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """A place of the test's own."""
     schema = re.sub(r"\W", "_", request.node.name)[:40]
-    return {"postgres_schema": schema, "root_key_file": str(tmp_path / "root.key")}
+    return {"postgres_schema": schema, "root_key_file": root_key_file(tmp_path)}
 
 
 @pytest.fixture

@@ -52,6 +52,17 @@ def test_values_of_others_are_read_when_asked_for() -> None:
     assert found["stanchion_flushes_total", ()] == 7
 
 
+def test_values_of_others_may_be_told_apart_by_a_label() -> None:
+    metrics = Metrics(worker=3)
+    up = {"a": 1.0, "b": 0.0}
+    metrics.watch(Reading("stanchion_shards", "Shards.", "gauge", lambda: up, label="shard"))
+    found = samples(metrics)
+    assert found["stanchion_shards", ("a", "3")] == 1
+    assert found["stanchion_shards", ("b", "3")] == 0
+    up.clear()
+    assert not [name for name, _ in samples(metrics) if name == "stanchion_shards"]
+
+
 def test_the_process_is_there_too() -> None:
     assert samples(Metrics())["process_resident_memory_bytes", ()] > 0
 

@@ -2,8 +2,8 @@
 
 They ask IAM itself, as the root user of an account would over the network, so no rule of IAM is
 written twice and nothing can be made here that IAM would refuse. Whoever can write the data
-directory may do all of it: no credentials are asked for. A secret is printed once and goes nowhere
-else.
+directory or database may do all of it: no credentials are asked for. A secret is printed once and
+goes nowhere else.
 """
 
 import sys
@@ -27,7 +27,7 @@ from stanchion.access.identity import root_of
 from stanchion.access.key_use import KeyUses
 from stanchion.access.root import DEFAULT_REGION, ROOT_ACCOUNT_ID
 from stanchion.cli import offline
-from stanchion.cli.keys import DATA_DIR
+from stanchion.cli.keys import STATE
 from stanchion.cli.settings import CONFIG, ROOT, Fault, configuration
 from stanchion.clock import SystemClock
 from stanchion.config import Settings
@@ -42,8 +42,8 @@ from stanchion.store.documents import Documents
 
 Answer = TypeVar("Answer")
 
-PLACE = (DATA_DIR, CONFIG)
-PLACE_AND_ROOT = (DATA_DIR, *ROOT, CONFIG)
+PLACE = (*STATE, CONFIG)
+PLACE_AND_ROOT = (*STATE, *ROOT, CONFIG)
 """For verbs that make a secret, which is kept sealed."""
 ACCOUNT = click.option(
     "--account", metavar="ID", default=ROOT_ACCOUNT_ID, show_default=True, help="Whose it is."
@@ -62,7 +62,7 @@ class Refused(click.ClickException):
 
 
 class Identities(Struct, frozen=True):
-    """Who there is in a data directory."""
+    """Who there is in a data directory or database."""
 
     run: offline.Run
     iam: Iam
@@ -107,7 +107,7 @@ async def check_account(iam: Iam, account_id: str) -> None:
 def identities(
     config: str | None, flags: Mapping[str, Any], *, seals: bool = False
 ) -> Iterator[Identities]:
-    """Those of the data directory that is configured. Raises `Fault`.
+    """Those of the place that is configured. Raises `Fault`.
 
     With `seals`, the root of trust is needed, as for the server.
     """

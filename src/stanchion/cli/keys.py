@@ -1,7 +1,7 @@
 """`stanchion keys`: what the installation's keys are, and another root of trust for them.
 
-Works on the data directory, beside a running server or without one. No key, passphrase or PIN is
-ever printed or taken as a flag.
+Works on the data directory or database, beside a running server or without one. No key, passphrase
+or PIN is ever printed or taken as a flag.
 """
 
 import os
@@ -13,10 +13,11 @@ import click
 
 from stanchion.cli.settings import CONFIG, ROOT, Fault, configuration, with_options
 from stanchion.clock import SystemClock
-from stanchion.config import Settings
+from stanchion.config import SQLITE, Settings
 from stanchion.keys.choice import (
     KINDS,
     NO_FILE,
+    key_file_of,
     next_root_of_kind,
     root_of_kind,
 )
@@ -32,7 +33,10 @@ Answer = TypeVar("Answer")
 _DAY_MS = 86_400_000
 SEAL_AFTER_MAX_S = 7 * 86_400
 
-DATA_DIR = click.option("--data-dir", metavar="DIR", help="Where the server's state lives.")
+STATE = (
+    click.option("--data-dir", metavar="DIR", help="Where the server's state lives."),
+    click.option("--store", metavar="URL", help="The database, if it lives in one."),
+)
 
 
 @click.group()
@@ -41,7 +45,7 @@ def keys() -> None:
 
 
 @keys.command()
-@with_options(DATA_DIR, CONFIG)
+@with_options(*STATE, CONFIG)
 def status(config: str | None, **flags: Any) -> None:
     """Print what the data is sealed under. Needs no passphrase, and shows no key."""
     record = _over_documents(_settings(config, flags), ring_record)
@@ -68,7 +72,7 @@ def _role(record: RingRecord, key: WrappedKey, now_ms: int) -> str:
 
 
 @keys.command()
-@with_options(DATA_DIR, *ROOT)
+@with_options(*STATE, *ROOT)
 @click.option("--to", type=click.Choice(KINDS), help="The kind of the new root.  [as it is]")
 @click.option(
     "--new-root-passphrase-fd",
@@ -113,8 +117,21 @@ def rotate(
     root = _over_documents(settings, work)
     click.echo(f"The keys are now under the {root.description}. {root.loss}")
     click.echo("A backup made before now opens with the root of its time only: keep that as well.")
-    if root.kind != "file":
+    if settings.store != SQLITE:
+        click.echo(_for_all_servers(settings, root, seal_after))
+    elif root.kind != "file":
         click.echo(f"Start the server with the new {root.kind} from now on.")
+
+
+def _for_all_servers(settings: Settings, root: Root, seal_after_s: int) -> str:
+    """What is to be done where there may be servers on other machines."""
+    todo = f"Start all servers again with the new {root.kind}"
+    if root.kind == "file":
+        todo = f"Bring {key_file_of(settings, settings.data_path)} to all servers"
+    return (
+        f"{todo} within {seal_after_s} s: then the new key seals, and a server that lacks it cannot"
+        " open what the others seal. One that starts without it refuses, from now on."
+    )
 
 
 def _settings(config: str | None, flags: dict[str, Any]) -> Settings:

@@ -1,8 +1,8 @@
 """The documents of a store, without a server: for rescue, and for a script beside one.
 
 Only records are opened, never queues, and a running server takes note of an edit within a second.
-Whatever keeps that from working ends the verb with one line. Called by the verbs about identities
-and keys.
+The state is never made here, nor brought up to date. Whatever keeps that from working ends the verb
+with one line. Called by the verbs about identities and keys.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ def documents(settings: Settings) -> Iterator[Run]:
     Raises `Fault`, also for what the block raises of the store and of the root of trust.
     """
     if not settings.has_place:
-        raise Fault("no data directory: say where the state is with --data-dir DIR")
+        raise Fault("no data directory: say where the state is with --data-dir DIR or --store URL")
     open_store = _in_database if settings.store != SQLITE else _in_directory
     try:
         with asyncio.Runner() as runner:
@@ -78,7 +78,8 @@ async def _in_database(settings: Settings) -> AsyncIterator[Execute]:
     check_postgres()
     from stanchion.store.postgres import PostgresStore
 
-    store = await PostgresStore.open(settings.store, schema=settings.postgres_schema)
+    # A schema is made and brought up to date by servers: this may be another release.
+    store = await PostgresStore.open(settings.store, schema=settings.postgres_schema, is_made=False)
     try:
         yield store.execute
     finally:

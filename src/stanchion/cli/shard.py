@@ -163,7 +163,7 @@ def _run(url: str, settings: Settings, command: Command[Answer]) -> Answer:
 async def _execute(url: str, schema: str, command: Command[Answer]) -> Answer:
     from stanchion.store.postgres import PostgresStore
 
-    store = await PostgresStore.open(url, schema=schema)
+    store = await PostgresStore.open(url, schema=schema, is_made=False)
     try:
         answer: Any = (await store.execute([command])).answers[0]
     finally:

@@ -8,6 +8,7 @@ ask a terminal for a passphrase, nor let a failed reload end the server. `server
 watcher of a process, and the listener has it look at its files every few seconds.
 """
 
+import math
 import ssl
 from pathlib import Path
 from typing import Never
@@ -43,6 +44,10 @@ class CertificateWatcher:
         self._stamps = _stamps(files)
         self._context = _CurrentContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.current = server_context(files)
+        self.expires_at_s = _expires_at_s(files)
+        """When the certificate that is served ends to be valid, in seconds since the epoch."""
+        self.failures = 0
+        """How many reloads came to nothing."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -60,15 +65,17 @@ class CertificateWatcher:
         names = ", ".join(map(str, files.paths()))
         self._stamps = _stamps(files)
         try:
-            self._context.current = server_context(files)
+            context, self.expires_at_s = server_context(files), _expires_at_s(files)
         except (OSError, ValueError) as error:
+            self.failures += 1
             logs.event(
                 "the TLS files cannot be used and the earlier ones stay",
                 logs.ERROR,
                 files=names,
-                error=error,
+                error=words_of(error),
             )
         else:
+            self._context.current = context
             logs.event("TLS files reloaded", files=names)
 
 
@@ -113,6 +120,9 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
     Raises OSError when a file cannot be read, ssl.SSLError when it is not what it should be or
     the key is not the certificate's, ValueError when the key is encrypted.
     """
+    for path in files.paths():
+        # OpenSSL does not say which one it cannot read.
+        path.open("rb").close()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_TLS_1_2_CIPHERS)
@@ -128,3 +138,24 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 def _no_passphrase() -> Never:
     """Called for an encrypted key; without it OpenSSL would ask the terminal, and wait."""
     raise ValueError("the key is encrypted, and there is no way to give its passphrase")
+
+
+def words_of(error: OSError | ValueError) -> str:
+    """What is wrong with the files, of an error of `server_context`."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot read {error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _expires_at_s(files: TlsFiles) -> float:
+    """Of the first certificate in the chain, which is the server's; not a number for one that only
+    OpenSSL can read.
+    """
+    # Takes a moment to import, and most servers have no certificate.
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    except ValueError:
+        return math.nan
+    return certificate.not_valid_after_utc.timestamp()

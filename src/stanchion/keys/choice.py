@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from stanchion.config import SQLITE
 from stanchion.keys.key_file import FILE_NAME, FileSource
 from stanchion.keys.passphrase import PassphraseSource, passphrase_from
 from stanchion.keys.pkcs11 import Pkcs11Source, Token
@@ -25,6 +26,11 @@ NO_FILE = -1
 
 class RootSettings(Protocol):
     """What of the settings is about the root of trust."""
+
+    @property
+    def store(self) -> str:
+        """`sqlite`, or a database that many servers share."""
+        ...
 
     @property
     def root_key_file(self) -> str:
@@ -91,14 +97,21 @@ def root_of_kind(
         return PassphraseSource(passphrase, entropy)
     if kind == "pkcs11":
         return _pkcs11(settings, environment, entropy)
+    # Many servers need the same file: one that is named, and not there, was not brought there.
+    is_brought = bool(settings.root_key_file) and settings.store != SQLITE
+    return FileSource(key_file_of(settings, data_dir), entropy, is_made=not is_brought)
+
+
+def key_file_of(settings: RootSettings, data_dir: Path | None) -> Path:
+    """Where the key file is to be. Raises `RootUnusable`."""
     if settings.root_key_file:
-        return FileSource(Path(settings.root_key_file), entropy)
+        return Path(settings.root_key_file)
     if data_dir is None:
         raise RootUnusable(
             "no root of trust: name a key file that all servers have with --root-key-file, or give "
             "them a passphrase or a PKCS#11 token"
         )
-    return FileSource(data_dir / FILE_NAME, entropy)
+    return data_dir / FILE_NAME
 
 
 def next_root_of_kind(

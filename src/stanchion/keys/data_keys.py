@@ -174,8 +174,8 @@ class _Cache(Generic[Key]):
         about, epoch = asked
         try:
             key = await make()
-        except ProviderUnavailable:
-            kept = self._kept(about, clock.now_ms())
+        except ProviderUnavailable as error:
+            kept = self._kept(asked, clock.now_ms(), is_allowed=error.is_allowed)
             if kept is None:
                 raise
             return kept
@@ -191,19 +191,26 @@ class _Cache(Generic[Key]):
             self._entries.popitem(last=False)
         return key
 
-    def _kept(self, about: Hashable, now_ms: int) -> Key | None:
-        """An expired key for the time of an outage, so that not every request asks in vain."""
+    def _kept(self, asked: tuple[Hashable, int], now_ms: int, *, is_allowed: bool) -> Key | None:
+        """An expired key for the time of an outage, so that not every request asks in vain.
+
+        One of an earlier epoch goes on too if the caller still `is_allowed` it.
+        """
+        about, epoch = asked
         entry = self._entries.get(about)
-        if entry is None or entry.kept_until_ms <= now_ms or entry.is_stale:
+        if entry is None or entry.kept_until_ms <= now_ms or (entry.is_stale and not is_allowed):
             return None
-        entry.expires_at_ms = min(now_ms + OUTAGE_RETRY_S * 1000, entry.kept_until_ms)
+        retried_at_ms = min(now_ms + OUTAGE_RETRY_S * 1000, entry.kept_until_ms)
+        entry.expires_at_ms = max(entry.expires_at_ms, retried_at_ms)
+        entry.epoch = epoch
         return entry.key
 
     def forget_expired(self, now_ms: int) -> None:
         expired = [
             about
             for about, entry in self._entries.items()
-            if entry.kept_until_ms <= now_ms or entry.is_stale
+            # In an outage one of an earlier epoch may be allowed again.
+            if entry.kept_until_ms <= now_ms or (entry.is_stale and not entry.provider.outage_max_s)
         ]
         for about in expired:
             del self._entries[about]

@@ -8,8 +8,9 @@ Called by `data_keys.py`, on one event loop.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Protocol, TypeVar
@@ -62,35 +63,43 @@ class ExternalKms:
 
     outage_max_s = OUTAGE_MAX_S
     waits = True
-    epoch = 0
-    """What happens there is not known here until a reuse period ends."""
 
     def __init__(
         self,
         endpoint_url: str,
         region: str,
         permissions: Permissions,
+        epoch: Callable[[], int],
         patience: Patience | None = None,
     ) -> None:
-        """An empty `endpoint_url` is AWS's own of the region."""
+        """An empty `endpoint_url` is AWS's own of the region. `epoch` is that of `permissions`."""
         self._permissions = permissions
+        self._epoch = epoch
         self._patience = patience or Patience()
         self._connection = _Connection(endpoint_url, region, self._patience)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="kms")
         self._waiting = 0
         self._arns: OrderedDict[str, str] = OrderedDict()
 
+    @property
+    def epoch(self) -> int:
+        """Changes with what is decided here. What changes there is not known before a reuse period
+        ends.
+        """
+        return self._epoch()
+
     async def generate(self, key_id: str, context: Context, on_behalf: Any) -> NewDataKey:
         """Needs `kms:GenerateDataKey` and `kms:Decrypt`."""
         arn = await self._arn_of(key_id)
         self._check_generate(on_behalf, arn, context)
-        answer = await self._call(
-            "generate_data_key",
-            ("KeyId", "Plaintext", "CiphertextBlob"),
-            KeyId=key_id,
-            NumberOfBytes=32,
-            EncryptionContext=dict(context),
-        )
+        with _allowed():
+            answer = await self._call(
+                "generate_data_key",
+                ("KeyId", "Plaintext", "CiphertextBlob"),
+                KeyId=key_id,
+                NumberOfBytes=32,
+                EncryptionContext=dict(context),
+            )
         if answer["KeyId"] != arn:
             # The alias has moved on to another key meanwhile.
             arn = self._remember(key_id, answer["KeyId"])
@@ -121,13 +130,14 @@ class ExternalKms:
         """Needs `kms:Decrypt`."""
         arn, blob = kms_unwrapped(wrapped)
         self._permissions.check(on_behalf, "kms:Decrypt", arn, context)
-        answer = await self._call(
-            "decrypt",
-            ("Plaintext",),
-            KeyId=arn,
-            CiphertextBlob=blob,
-            EncryptionContext=dict(context),
-        )
+        with _allowed():
+            answer = await self._call(
+                "decrypt",
+                ("Plaintext",),
+                KeyId=arn,
+                CiphertextBlob=blob,
+                EncryptionContext=dict(context),
+            )
         plaintext: bytes = answer["Plaintext"]
         return plaintext
 
@@ -162,6 +172,16 @@ class ExternalKms:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, lambda: self._threads.shutdown(cancel_futures=True))
         self._connection.close()
+
+
+@contextlib.contextmanager
+def _allowed() -> Iterator[None]:
+    """What is asked of the endpoint in here, the caller may."""
+    try:
+        yield
+    except ProviderUnavailable as error:
+        error.is_allowed = True
+        raise
 
 
 # --- The client -----------------------------------------------------------------------------------

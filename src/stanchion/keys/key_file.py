@@ -9,6 +9,7 @@ is never overwritten or deleted here. Called when the ring is opened or rotated.
 import contextlib
 import fcntl
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
@@ -25,17 +26,24 @@ _FINGERPRINT = "fingerprint"
 
 
 class FileSource:
-    """A key file, made when there is none at the first start."""
+    """A key file, made when there is none at the first start if `is_made`."""
 
     kind = "file"
 
-    def __init__(self, path: Path, entropy: Entropy) -> None:
+    def __init__(self, path: Path, entropy: Entropy, *, is_made: bool = True) -> None:
         # Its neighbours belong beside the file itself, not beside a link to it.
         self._path = path.resolve()
         self._entropy = entropy
+        self._is_made = is_made
 
     def first(self) -> Root:
         key = _read(self._path)
+        if key is None and not self._is_made:
+            raise RootUnusable(
+                f"the root key file {self._path} is missing, and one that many servers need is not "
+                "made by one of them: bring it there, or make it, for all of them, with "
+                f"(umask 077; openssl rand -hex {KEY_BYTES} > {shlex.quote(str(self._path))})"
+            )
         if key is None:
             made = self._entropy(KEY_BYTES)
             _write(self._path, made)

@@ -21,7 +21,11 @@ Context = Mapping[str, str]
 
 
 class ProviderUnavailable(Exception):
-    """The provider cannot be reached, which says nothing about keys or permissions."""
+    """The provider cannot be reached, which says nothing about its keys."""
+
+    is_allowed = False
+    """Whether the caller may, as far as that is decided here: only then is something used that was
+    given out in an earlier epoch."""
 
 
 class ProviderThrottled(ProviderUnavailable):

@@ -7,7 +7,7 @@ model and the error classes, never from what a client sent. Written by the gatew
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -29,12 +29,14 @@ class Latency(Struct, gc=False):
 
 
 class Reading(Struct, frozen=True):
-    """A value that somebody else keeps, read when it is asked for."""
+    """A value that somebody else keeps, read when it is asked for; or one for each of a label's."""
 
     name: str
     help: str
     kind: Literal["counter", "gauge"]
-    read: Callable[[], float]
+    read: Callable[[], float | Mapping[str, float]]
+    label: str = ""
+    """What tells values apart, where there are several."""
 
 
 class Metrics:
@@ -88,8 +90,12 @@ class Metrics:
         yield requests
         yield self._latency_family()
         for reading in self._readings:
-            family = CounterMetricFamily if reading.kind == "counter" else GaugeMetricFamily
-            yield family(reading.name, reading.help, value=reading.read())
+            kind = CounterMetricFamily if reading.kind == "counter" else GaugeMetricFamily
+            family = kind(reading.name, reading.help, labels=(reading.label,) * bool(reading.label))
+            found = reading.read()
+            for label, value in found.items() if isinstance(found, Mapping) else ((None, found),):
+                family.add_metric(() if label is None else (label,), value)
+            yield family
 
     def _latency_family(self) -> "Metric":
         from prometheus_client.core import HistogramMetricFamily
