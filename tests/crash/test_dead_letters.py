@@ -25,7 +25,7 @@ from tests.crash.workload import (
 )
 from tests.server import KEY
 
-ROUNDS = rounds(20)
+ROUNDS = rounds(10)
 MOVE_TASK_ROUNDS = rounds(5)
 
 
