@@ -2,7 +2,7 @@
 
 Made by every suite that does so, here with one server and in `tests/nodes` with several: it owns
 the processes and ends them whatever happens. How many rounds a suite runs can be set by
-STANCHION_CRASH_ROUNDS.
+TEST_CRASH_ROUNDS.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from tests.server import KEY, Server, start
 
 
 def rounds(default: int) -> int:
-    return int(os.environ.get("STANCHION_CRASH_ROUNDS", default))
+    return int(os.environ.get("TEST_CRASH_ROUNDS", default))
 
 
 class Rig:

@@ -1,7 +1,7 @@
 """A long poll at one node is answered when a message comes into view through another.
 
 Requests go over raw sockets, so that what is measured is the nodes and not a client library. The
-bound of an ordinary run is loose, because other work shares the machine; STANCHION_CRASH_ROUNDS,
+bound of an ordinary run is loose, because other work shares the machine; TEST_CRASH_ROUNDS,
 which asks for a long run, asks for the strict one too.
 """
 
@@ -22,7 +22,7 @@ from tests.nodes.rig import durable_postgres, nodes_on
 from tests.raw import read_reply, signed
 
 SENDS = 300
-IS_STRICT = "STANCHION_CRASH_ROUNDS" in os.environ
+IS_STRICT = "TEST_CRASH_ROUNDS" in os.environ
 P99_MAX_MS = 20 if IS_STRICT else 150
 ASLEEP_S = 0.008
 """So long after it was asked for, a long poll has found nothing and sleeps."""
