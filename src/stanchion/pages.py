@@ -57,6 +57,7 @@ def watch(
     backend: Backend,
     bodies: Bodies,
 ) -> None:
+    _watch_listener(metrics, listener)
     metrics.watch(
         Reading(
             "stanchion_build_info",
@@ -64,18 +65,6 @@ def watch(
             "gauge",
             lambda: {__version__: 1},
             label="version",
-        ),
-        Reading(
-            "stanchion_connections",
-            "Open client connections.",
-            "gauge",
-            lambda: listener.connection_count,
-        ),
-        Reading(
-            "stanchion_request_buffered_bytes",
-            "Memory held by large request bodies.",
-            "gauge",
-            lambda: listener.buffered_bytes,
         ),
         Reading(
             "stanchion_long_polls",
@@ -110,6 +99,29 @@ def watch(
     )
     if backend.database is not None:
         _watch_database(metrics, backend.database)
+
+
+def _watch_listener(metrics: Metrics, listener: Listener) -> None:
+    metrics.watch(
+        Reading(
+            "stanchion_connections",
+            "Open client connections.",
+            "gauge",
+            lambda: listener.connection_count,
+        ),
+        Reading(
+            "stanchion_request_buffered_bytes",
+            "Memory held by large request bodies.",
+            "gauge",
+            lambda: listener.buffered_bytes,
+        ),
+        Reading(
+            "stanchion_response_unread_bytes",
+            "Memory held by responses that clients are slow to read.",
+            "gauge",
+            lambda: listener.unread_bytes,
+        ),
+    )
 
 
 def watch_certificates(metrics: Metrics, certificates: CertificateWatcher) -> None:

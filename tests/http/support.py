@@ -80,6 +80,7 @@ async def serving(
         await listener.drain(0.5)
     assert listener.connection_count == 0
     assert listener.buffered_bytes == 0
+    assert listener.unread_bytes == 0
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

@@ -265,6 +265,31 @@ def test_a_client_that_does_not_read_is_cut_off(head: bytes) -> None:
     run(scenario)
 
 
+def test_of_clients_that_do_not_read_the_longest_waiting_are_cut_off() -> None:
+    limits = HttpLimits(unread_bytes_max=25_000_000)
+
+    def handler(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, (), b"x" * 20_000_000)
+
+    async def scenario() -> None:
+        async with (
+            serving(handler, limits) as served,
+            connected(served.port) as first,
+            connected(served.port) as second,
+        ):
+            for client in (first, second):
+                client.writer.transport.pause_reading()
+                client.send(post())
+                await until(lambda: served.listener.unread_bytes > 10_000_000)
+                if client is second:
+                    await until(lambda: served.listener.connection_count == 1)
+            assert served.listener.unread_bytes <= limits.unread_bytes_max
+            second.writer.transport.resume_reading()
+            assert len((await second.reply()).body) == 20_000_000
+
+    run(scenario)
+
+
 def test_a_client_that_reads_slowly_gets_everything() -> None:
     async def scenario() -> None:
         body = b"x" * 3_000_000

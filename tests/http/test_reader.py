@@ -142,6 +142,7 @@ CONNECT = b"CONNECT b:1 HTTP/1.1\r\nHost: a\r\n"
         POST + b"Content-Length: -1\r\n\r\nabc",
         POST + b"Content-Length:\r\n\r\nabc",
         POST + b"Content-Length: 99999999999999999999999\r\n\r\nabc",
+        POST + b"Content-Length: %b3\r\n\r\nabc" % (b"0" * 5000),
         POST + b"Transfer-Encoding: gzip\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",

@@ -2,6 +2,7 @@
 
 import itertools
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,24 @@ def test_a_reader_from_outside_does_not_stop_the_writer(tmp_path: Path) -> None:
         driver.send(queue.id, *["x" * 1000] * 20)
     assert store._directory.checkpointer.frames() < FRAMES_MAX + 100
     assert driver.counts(queue.id) == (2401, 0, 0)
+    store.close()
+
+
+def test_a_full_disk_and_a_reader_from_outside_do_not_stop_the_writer(tmp_path: Path) -> None:
+    store = SqliteStore.open(tmp_path, reserve_bytes=RESERVE_BYTES)
+    assert store._directory is not None
+    driver = Driver(store)
+    driver.send(driver.create().id, "first")
+    reader = sqlite3.connect(tmp_path / "stanchion.db", isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM message").fetchone() == (1,)
+    began_s = time.monotonic()
+    store._directory.checkpointer.shrink()
+    assert time.monotonic() - began_s < 1
+    assert store._directory.checkpointer.frames()
+    reader.close()
+    store._directory.checkpointer.shrink()
+    assert not store._directory.checkpointer.frames()
     store.close()
 
 

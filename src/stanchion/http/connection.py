@@ -23,6 +23,28 @@ Handler = Callable[[HttpRequest], HttpResponse | Coroutine[Any, Any, HttpRespons
 _log = logging.getLogger(__name__)
 
 
+class Unread:
+    """Responses that clients are slow to read. Beyond a limit, who has waited longest is cut off:
+    what such a client was to receive comes back into view, as for any that is lost.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self.bytes_max = bytes_max
+        self.held_bytes = 0
+        self._of: dict[Connection, int] = {}
+
+    def add(self, connection: "Connection", count: int) -> None:
+        self._of[connection] = count
+        self.held_bytes += count
+        while self.held_bytes > self.bytes_max:
+            longest = next(iter(self._of))
+            self.remove(longest)
+            longest.abort()
+
+    def remove(self, connection: "Connection") -> None:
+        self.held_bytes -= self._of.pop(connection, 0)
+
+
 class Shared:
     """What all connections of a listener have in common."""
 
@@ -34,6 +56,7 @@ class Shared:
         self.limits = limits
         self.head = head
         self.buffers = Buffers(limits.buffered_bytes_max)
+        self.unread = Unread(limits.unread_bytes_max)
         self.connections: set[Connection] = set()
         self.tick = 0
         self.idle_deadline = limits.idle_timeout_s
@@ -241,10 +264,13 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
-        self.deadline = self._transfer_deadline(self._transport.get_write_buffer_size())
+        unread_bytes = self._transport.get_write_buffer_size()
+        self.deadline = self._transfer_deadline(unread_bytes)
+        self._shared.unread.add(self, unread_bytes)
 
     def resume_writing(self) -> None:
         self._writing_paused = False
+        self._shared.unread.remove(self)
         if not self._closing:
             self.deadline = self._shared.idle_deadline
             self._advance()
@@ -280,6 +306,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = self._lost = True
+        self._shared.unread.remove(self)
         self._unparsed.clear()
         self._reader.release()
         if self._task is not None:

@@ -28,6 +28,8 @@ class HttpLimits(Struct, frozen=True):
     and the escapes of a policy besides. The rest is for attributes, names and a session token."""
     buffered_bytes_max: int = 256 * 1024 * 1024
     """Over all connections: bodies of more than `FEED_BYTES`, from arrival until answered."""
+    unread_bytes_max: int = 256 * 1024 * 1024
+    """Over all connections: responses of which clients have not read enough to be sent another."""
     unparsed_bytes_max: int = 64 * 1024
     """Pipelined input kept while a request runs. Beyond it the socket is not read, which also
     hides the client's departure, so it is not zero."""

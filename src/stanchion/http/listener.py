@@ -62,7 +62,13 @@ class Listener:
 
     @property
     def buffered_bytes(self) -> int:
+        """Of requests."""
         return self._shared.buffers.used_bytes
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of responses."""
+        return self._shared.unread.held_bytes
 
     async def open(
         self,

@@ -28,6 +28,9 @@ _NAMES = {
 }
 _METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "OPTIONS")}
 
+_LENGTH_DIGITS_MAX = 20
+"""No body needs more; Python would not read thousands."""
+
 BETWEEN, HEAD, BODY = range(3)
 
 
@@ -183,7 +186,10 @@ class RequestReader:
         else:
             self._check_connection(headers)
         if "content-length" in headers:
-            if int(headers["content-length"]) > limits.body_bytes_max:
+            length = headers["content-length"]
+            if len(length) > _LENGTH_DIGITS_MAX:
+                self._refuse(Refusal.MALFORMED)
+            if int(length) > limits.body_bytes_max:
                 self._refuse(Refusal.BODY_TOO_LARGE)
         elif headers.get("transfer-encoding", "chunked").lower() != "chunked":
             self._refuse(Refusal.MALFORMED)

@@ -116,7 +116,9 @@ class Bodies:
             except _REFUSALS as error:
                 if not _is_lost(error, wrapped, encryption):
                     raise _told(error) from error
-            del self._refused[reader]
+            # Another receive may have come to another answer meanwhile.
+            if self._refused.get(reader) is refused:
+                del self._refused[reader]
 
     async def opened(
         self,

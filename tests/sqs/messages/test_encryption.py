@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from hashlib import md5, sha256
 from typing import Any
 
@@ -167,8 +167,22 @@ def test_a_change_of_key_is_a_change_of_data_key() -> None:
 def test_callers_who_miss_the_same_key_share_one_call() -> None:
     service = Sealing()
     service.with_key()
+    sends = [
+        service.start(SendMessageRequest(queue_url="q", message_body=f"{number}"))
+        for number in range(20)
+    ]
+    assert len(all_at_once(service, sends)) == 20
+    assert [operation for operation, _ in service.kms.calls] == ["generate"]
+    receives = [service.start(ReceiveMessageRequest(queue_url="q")) for _ in range(20)]
+    answers = all_at_once(service, receives)
+    assert {answer.messages[0].body for answer in answers} == {str(number) for number in range(20)}
+    assert [operation for operation, _ in service.kms.calls] == ["generate", "unwrap"]
 
-    async def all_at_once(requests: list[Awaitable[Any]]) -> list[Any]:
+
+def all_at_once(service: Sealing, requests: list[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """The answers of requests that wait for the KMS together."""
+
+    async def answers() -> list[Any]:
         service.kms.gate = asyncio.Event()
         waiting = asyncio.gather(*requests)
         for _ in range(5):
@@ -176,16 +190,7 @@ def test_callers_who_miss_the_same_key_share_one_call() -> None:
         service.kms.gate.set()
         return await waiting
 
-    sends = [
-        service.start(SendMessageRequest(queue_url="q", message_body=f"{number}"))
-        for number in range(20)
-    ]
-    assert len(asyncio.run(all_at_once(sends))) == 20
-    assert [operation for operation, _ in service.kms.calls] == ["generate"]
-    receives = [service.start(ReceiveMessageRequest(queue_url="q")) for _ in range(20)]
-    answers = asyncio.run(all_at_once(receives))
-    assert {answer.messages[0].body for answer in answers} == {str(number) for number in range(20)}
-    assert [operation for operation, _ in service.kms.calls] == ["generate", "unwrap"]
+    return asyncio.run(answers())
 
 
 # --- What is refused ------------------------------------------------------------------------------
@@ -241,6 +246,18 @@ def test_a_refused_receive_counts_once_and_hides_nothing() -> None:
     service.kms.fault = None
     (message,) = service.receive(message_system_attribute_names=["ApproximateReceiveCount"])
     assert message.attributes == {"ApproximateReceiveCount": "2"}
+
+
+def test_receives_that_find_out_together_that_they_may_again() -> None:
+    service = Sealing()
+    service.with_key()
+    service.send()
+    service.kms.fault = kms.DisabledException("disabled")
+    service.refuses(ReceiveMessageRequest(queue_url="q", visibility_timeout=0))
+    service.kms.fault = None
+    request = ReceiveMessageRequest(queue_url="q", visibility_timeout=0)
+    answers = all_at_once(service, [service.start(request) for _ in range(2)])
+    assert [answer.messages[0].body for answer in answers] == [TEXT] * 2
 
 
 def test_a_message_whose_key_is_gone_does_not_keep_the_others_from_their_readers() -> None:

@@ -80,12 +80,18 @@ class Checkpointer:
     def shrink(self) -> None:
         """Copy everything and cut the log's file to nothing: for when the disk is full.
 
+        Somebody who reads, such as a backup, is not waited for: it is tried again at the next turn.
         Raises `sqlite3.Error`, also for what failed in the background before.
         """
         self._idle.wait()
         self._raise_failure()
         if self._read(_MX_FRAME_OFFSET):
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (patience_ms,) = self._writer.execute("PRAGMA busy_timeout").fetchone()
+            self._writer.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._writer.execute(f"PRAGMA busy_timeout = {patience_ms}")
 
     def frames(self) -> int:
         """How many frames of a page each the log has."""
