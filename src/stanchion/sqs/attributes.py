@@ -125,7 +125,7 @@ def first_difference(
 
 
 def _same_json(name: str, before: str | None, wanted: str | None) -> bool:
-    if name != "Policy" or before is None or wanted is None:
+    if name not in ("Policy", "RedriveAllowPolicy") or before is None or wanted is None:
         return False
     return policy_document.equivalent(before, wanted)
 

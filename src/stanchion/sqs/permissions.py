@@ -4,7 +4,6 @@ They write and delete statements of the stored policy; what a policy may hold is
 `policy_document.py`, and what it means is decided elsewhere.
 """
 
-import json
 import re
 
 from stanchion.model.errors import InvalidParameterValue, MissingParameter
@@ -96,7 +95,7 @@ def _document(record: QueueRecord) -> Document:
     policy = record.attributes.get("Policy")
     if policy is None:
         return policy_document.default_document(record.name)
-    document: Document = json.loads(policy)
+    document = policy_document.load(policy)
     return {**document, "Statement": policy_document.statements(document)}
 
 

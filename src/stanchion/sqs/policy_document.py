@@ -40,7 +40,7 @@ def normalise(text: str, queue: QueueName) -> str | None:
         return None
     if not _is_within_limits(policy):
         return None
-    return dump(_with_root_arns(json.loads(text), in_partition))
+    return dump(_with_root_arns(load(text), in_partition))
 
 
 def named(text: str | None) -> NamedPolicy | None:
@@ -63,6 +63,15 @@ def granting(named: NamedPolicy) -> NamedPolicy:
         return named
     allows = tuple(each for each in policy.statements if each.effect == "Allow")
     return NamedPolicy(named.name, Policy(policy.version, policy.id, allows))
+
+
+def load(text: str) -> Document:
+    """A fraction becomes the text that it was written as, which says the same in a policy.
+
+    As a float it could become another number, or one that JSON does not have.
+    """
+    document: Document = json.loads(text, parse_float=str)
+    return document
 
 
 def dump(document: Document) -> str:
@@ -173,7 +182,7 @@ def _root_arns(value: Any, in_partition: str) -> Any:
 
 def equivalent(one: str, other: str) -> bool:
     """Whether two stored policies say the same, whatever the order of their members and lists."""
-    return bool(_canonical(json.loads(one)) == _canonical(json.loads(other)))
+    return bool(_canonical(load(one)) == _canonical(load(other)))
 
 
 def _canonical(value: Any) -> Any:

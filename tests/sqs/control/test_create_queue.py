@@ -1,5 +1,6 @@
 """CreateQueue: names, idempotence, the quarantine, and in which order faults are found."""
 
+import json
 from typing import Any
 
 import pytest
@@ -114,6 +115,14 @@ def test_a_policy_is_compared_by_what_it_says() -> None:
         '"sqs:SendMessage"], "Principal": {"AWS": ["arn:aws:iam::111122223333:root"]},'
         '"Effect": "Allow"}]} '
     )
+
+
+def test_who_may_send_dead_letters_is_a_set() -> None:
+    service = Service()
+    sources = [f"arn:aws:sqs:us-east-1:123456789012:{name}" for name in ("one", "two")]
+    for arns in (sources, sources[::-1]):
+        allowed = {"redrivePermission": "byQueue", "sourceQueueArns": arns}
+        service.create(RedriveAllowPolicy=json.dumps(allowed))
 
 
 def test_creating_again_compares_with_what_was_set_since() -> None:

@@ -154,6 +154,20 @@ def test_account_ids_become_root_arns_of_the_regions_partition() -> None:
     assert stored["Statement"]["Principal"] == {"AWS": "arn:aws:iam::111122223333:root"}
 
 
+@pytest.mark.parametrize("number", ["1.50", "1e2", "1e999", "0.10000000000000000000001"])
+def test_a_fraction_keeps_its_digits_as_text(number: str) -> None:
+    condition = {"NumericLessThan": {"aws:EpochTime": "@"}}
+    text = json.dumps(with_statement(Condition=condition)).replace('"@"', number)
+    stored = policy_document.normalise(text, QUEUE)
+    assert stored is not None
+    (statement,) = json.loads(stored)["Statement"]
+    assert statement["Condition"] == {"NumericLessThan": {"aws:EpochTime": number}}
+    assert policy_document.normalise(stored, QUEUE) == stored
+    policy = policy_document.named(stored)
+    assert policy is not None
+    assert policy.policy is not None
+
+
 def test_a_policy_is_stored_compact_in_its_own_order() -> None:
     text = json.dumps({"Statement": [STATEMENT], "Id": "ü"}, indent=3)
     stored = policy_document.normalise(text, QUEUE)
