@@ -284,6 +284,24 @@ def test_an_own_key_that_is_not_there_is_told() -> None:
             ),
         ),
         (
+            "kms:GrantConstraintType",
+            "EncryptionContextSubset",
+            CreateGrantRequest(
+                grantee_principal="x",
+                operations=["Decrypt"],
+                constraints=GrantConstraints(
+                    encryption_context_equals={}, encryption_context_subset={"a": "b"}
+                ),
+            ),
+            CreateGrantRequest(
+                grantee_principal="x",
+                operations=["Decrypt"],
+                constraints=GrantConstraints(
+                    encryption_context_equals={}, encryption_context_subset={}
+                ),
+            ),
+        ),
+        (
             "aws:RequestTag/Team",
             "a",
             TagResourceRequest(tags=[Tag(tag_key="team", tag_value="a")]),

@@ -73,6 +73,56 @@ def test_constraints_bind(kind: str) -> None:
     assert not may()
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"context_equals": {"a": "1"}, "context_subset": {}}, {"context_equals": {"a": "1"}}),
+        ({"context_equals": {}, "context_subset": {"a": "1"}}, {"context_subset": {"a": "1"}}),
+        ({"context_equals": {}, "context_subset": {}}, None),
+        ({"context_equals": {}}, None),
+        ({"context_subset": {}}, None),
+        ({}, None),
+    ],
+)
+def test_an_empty_constraint_is_none(given: dict[str, Any], meant: dict[str, Any] | None) -> None:
+    service = Fixture()
+    made = service.grant("Encrypt", name="n", constraints=_constraints(given))
+    (told,) = service.listed()
+    assert told.constraints == (meant and _constraints(meant))
+    same = service.grant("Encrypt", name="n", constraints=meant and _constraints(meant))
+    assert same.grant_id == made.grant_id
+    for context, is_allowed in (
+        ({"a": "1"}, True),
+        ({"a": "1", "b": "2"}, "context_equals" not in (meant or {})),
+        ({}, meant is None),
+    ):
+        request = EncryptRequest(key_id=service.id, plaintext=b"x", encryption_context=context)
+        assert _may(service, request) is is_allowed
+
+
+def _constraints(given: dict[str, Any]) -> GrantConstraints:
+    return GrantConstraints(**{f"encryption_{name}": pairs for name, pairs in given.items()})
+
+
+def _may(service: Fixture, request: Any) -> bool:
+    try:
+        service.ask(request, service.alice)
+    except AccessDenied:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["context_equals", "context_subset"])
+def test_an_empty_constraint_loosens_no_grant_of_a_grant(kind: str) -> None:
+    service = Fixture()
+    whole = {kind: {"a": "1"}}
+    service.grant("CreateGrant", "Decrypt", constraints=_constraints(whole))
+    empty = {"context_equals": {}, "context_subset": {}}
+    for given, is_allowed in ((empty, False), ({kind: {}}, False), (empty | whole, True)):
+        request = service.request(grantee_principal=BOB, constraints=_constraints(given))
+        assert _may(service, request) is is_allowed
+
+
 def test_all_of_a_grant_is_listed() -> None:
     service = Fixture()
     made = service.grant(
@@ -189,7 +239,10 @@ LONG = {"a": "x" * 385}
             {"retiring_principal": ALICE, "retiring_service_principal": SERVICE_NAME},
             ValidationError,
         ),
-        ({"constraints": {"encryption_context_equals": {}}}, ValidationError),
+        (
+            {"constraints": {"encryption_context_equals": {}, "encryption_context_subset": LONG}},
+            ValidationError,
+        ),
         ({"constraints": {"encryption_context_subset": LONG}}, ValidationError),
         (
             {"constraints": {"encryption_context_equals": {str(n): "" for n in range(9)}}},
@@ -216,7 +269,8 @@ def test_what_is_no_grant(parameters: dict[str, Any], error: type[ServiceError])
 
 def test_a_key_for_macs_grants_macs() -> None:
     service = Fixture(key_spec="HMAC_256", key_usage="GENERATE_VERIFY_MAC")
-    service.grant("GenerateMac", "VerifyMac", "DescribeKey")
+    empty = GrantConstraints(encryption_context_equals={}, encryption_context_subset={})
+    service.grant("GenerateMac", "VerifyMac", "DescribeKey", constraints=empty)
     assert type(service.refuses(service.request("Decrypt"))) is ValidationError
     constraints = GrantConstraints(encryption_context_equals={"a": "1"})
     wrong = service.request("GenerateMac", constraints=constraints)

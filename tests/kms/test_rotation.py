@@ -17,6 +17,7 @@ from stanchion.model.kms import (
     EnableKeyRequest,
     EnableKeyRotationRequest,
     GetKeyRotationStatusRequest,
+    GetKeyRotationStatusResponse,
     KMSInvalidStateException,
     LimitExceededException,
     ListKeyRotationsRequest,
@@ -207,11 +208,19 @@ def test_a_key_must_be_usable_to_be_changed(request_type: Any) -> None:
     assert isinstance(service.refuses(request_type(key_id=service.id)), KMSInvalidStateException)
 
 
-@pytest.mark.parametrize(
-    "request_type", [*EDITS, GetKeyRotationStatusRequest, ListKeyRotationsRequest]
-)
+@pytest.mark.parametrize("request_type", [*EDITS, ListKeyRotationsRequest])
 def test_only_keys_for_encryption_rotate(request_type: Any) -> None:
     service = Fixture()
     key_id = service.key(key_spec="HMAC_256", key_usage="GENERATE_VERIFY_MAC")
     refusal = service.refuses(request_type(key_id=key_id))
     assert isinstance(refusal, UnsupportedOperationException)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_of_a_key_that_cannot_rotate_it_is_told_that_it_does_not(is_kept: bool) -> None:
+    service = Fixture()
+    key_id = service.key(key_spec="HMAC_256", key_usage="GENERATE_VERIFY_MAC")
+    if not is_kept:
+        service.do(ScheduleKeyDeletionRequest(key_id=key_id))
+    status = service.ask(GetKeyRotationStatusRequest(key_id=key_id))
+    assert status == GetKeyRotationStatusResponse(key_rotation_enabled=False, key_id=key_id)

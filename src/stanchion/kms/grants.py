@@ -141,16 +141,19 @@ def _operations(key: Key, operations: list[str]) -> tuple[str, ...]:
 
 
 def _constraints(given: GrantConstraints | None) -> GrantConstraints:
-    """Raises `ValidationError` and `UnsupportedOperationException`."""
+    """An empty map is none: infrastructure code sends the one that it does not mean as empty.
+
+    Raises `ValidationError` and `UnsupportedOperationException`.
+    """
     constraints = given or GrantConstraints()
     if constraints.source_arn is not None:
         raise UnsupportedOperationException("Grant constraint SourceArn is not supported.")
     for context in (constraints.encryption_context_equals, constraints.encryption_context_subset):
-        if context is None:
+        if not context:
             continue
-        if not 1 <= len(context) <= limits.GRANT_CONTEXT_PAIRS_MAX:
+        if len(context) > limits.GRANT_CONTEXT_PAIRS_MAX:
             raise ValidationError(
-                "An encryption context of a grant constraint has from 1 to"
+                "An encryption context of a grant constraint has at most"
                 f" {limits.GRANT_CONTEXT_PAIRS_MAX} pairs"
             )
         if max(map(len, context.values())) > limits.GRANT_CONTEXT_VALUE_CHARACTERS_MAX:

@@ -99,9 +99,10 @@ async def disable_key_rotation(kms: Kms, call: Call, request: DisableKeyRotation
 async def get_key_rotation_status(
     kms: Kms, call: Call, request: GetKeyRotationStatusRequest
 ) -> GetKeyRotationStatusResponse:
-    """A key that waits for its deletion does not rotate, but will again if it is kept."""
+    """A key that waits for its deletion does not rotate, but will again if it is kept. One that is
+    not for encryption never does, which is no error here."""
     key = await up_to_date(kms, await find(kms, call, request.key_id, aliases=False))
-    is_enabled = _rotatable(key).rotates and key.state != "PendingDeletion"
+    is_enabled = key.rotates and key.state != "PendingDeletion"
     answer = GetKeyRotationStatusResponse(key_rotation_enabled=is_enabled, key_id=key.id)
     if is_enabled:
         answer.rotation_period_in_days = key.rotation_days
