@@ -155,7 +155,7 @@ def by_signature(settings: Settings, base: Foundation, assembly: Assembly) -> Au
 
 def by_name(base: Foundation, assembly: Assembly) -> Authenticator:
     """Believes everybody: for `stanchion dev`."""
-    return DevAuthenticator(assembly.directory, base.ring)
+    return DevAuthenticator(assembly.directory, base.ring, base.clock)
 
 
 async def keep(base: Foundation, assembly: Assembly) -> None:

@@ -13,7 +13,7 @@ from stanchion.access.authenticator import (
     SignatureAuthenticator,
 )
 from stanchion.access.directory import Directory
-from stanchion.access.entities import AccessKey, Role, User
+from stanchion.access.entities import AccessKey, Account, Role, User
 from stanchion.access.identity import Identity
 from stanchion.access.root import RootKey, set_root_key
 from stanchion.access.sessions import Credentials, Session, Sessions
@@ -351,7 +351,8 @@ def test_a_session_ends_with_its_role_even_if_another_takes_the_name(bench: Benc
 
 def dev(request: HttpRequest, bench: Bench | None = None) -> Identity:
     bench = bench or Bench()
-    return run(DevAuthenticator(bench.directory, bench.memory.ring).authenticate(request))
+    authenticator = DevAuthenticator(bench.directory, bench.memory.ring, bench.clock)
+    return run(authenticator.authenticate(request))
 
 
 def plain(authorization: str | None = None) -> HttpRequest:
@@ -393,5 +394,32 @@ def test_dev_knows_the_keys_and_sessions_that_were_made_there() -> None:
     bench.add_user()
     user = dev(signed(access_key_id="AKIDALICE", secret="any"), bench).caller
     assert user.arn == "arn:aws:iam::000000000000:user/alice"
+    session = dev(signed_with(bench.session()), bench).caller
+    assert session.arn == "arn:aws:sts::000000000000:assumed-role/worker/me"
+
+
+def without_accounts() -> Bench:
+    bench = Bench()
+
+    async def work(draft: Draft) -> None:
+        draft.delete(Account, "", ACCOUNT_ID)
+
+    run(bench.documents.change(work))
+    return bench
+
+
+@pytest.mark.parametrize("request_", [plain(), signed(access_key_id="123456789012")])
+def test_dev_has_the_account_of_everybody_who_calls(request_: HttpRequest) -> None:
+    bench = without_accounts()
+    account_id = dev(request_, bench).caller.account_id
+    found, version = run(bench.documents.read(Account, "", account_id))
+    assert found == Account(id=account_id, created_at_ms=SIGNED_AT_S * 1000)
+    dev(request_, bench)
+    assert run(bench.documents.read(Account, "", account_id)) == (found, version)
+
+
+def test_dev_knows_sessions_of_accounts_that_nobody_made() -> None:
+    bench = without_accounts()
+    dev(plain(), bench)
     session = dev(signed_with(bench.session()), bench).caller
     assert session.arn == "arn:aws:sts::000000000000:assumed-role/worker/me"

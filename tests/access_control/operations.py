@@ -1,8 +1,8 @@
 """Every operation of every service with parameters that make sense.
 
 Those of IAM and STS are rows in which `{}` stands for a name; in their order, those of IAM succeed
-for root where there is nothing of that name yet. Those of SQS and KMS choose what they have of one
-set of members.
+for root where there is nothing of that name yet, except `NEVER_FOUND`. Those of SQS and KMS choose
+what they have of one set of members.
 """
 
 import json
@@ -139,10 +139,21 @@ IAM: tuple[Row, ...] = (
     row("UntagOpenIDConnectProvider", **_provider, **_keys),
     row("DeleteOpenIDConnectProvider", **_provider),
     row("DeletePolicy", **_policy),
+    row("ListInstanceProfilesForRole", **_role),
     row("DeleteRole", **_role),
     row("DeleteGroup", **_group),
+    row("ListSSHPublicKeys", **_user),
+    row("ListMFADevices", **_user),
+    row("ListVirtualMFADevices", AssignmentStatus="Any"),
+    row("GetLoginProfile", **_user),
+    row("DeleteLoginProfile", **_user),
+    row("ListSigningCertificates", **_user),
+    row("ListServiceSpecificCredentials", **_user),
     row("DeleteUser", **_user),
 )
+
+NEVER_FOUND = {"GetLoginProfile", "DeleteLoginProfile"}
+"""Operations of IAM about what nobody has."""
 
 STS: tuple[Row, ...] = (
     row("GetCallerIdentity"),

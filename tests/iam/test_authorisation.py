@@ -154,6 +154,10 @@ def test_what_the_model_demands_is_checked_first(service: Service) -> None:
         (model.GetUserRequest(user_name="Nobody"), ["user/Nobody"]),
         (model.GetUserRequest(), ["user/a/Alice"]),
         (model.CreateAccessKeyRequest(), ["user/a/Alice"]),
+        (model.ListMFADevicesRequest(), ["user/a/Alice"]),
+        (model.DeleteLoginProfileRequest(user_name="alice"), ["user/a/Alice"]),
+        (model.ListServiceSpecificCredentialsRequest(), ["user/a/Alice"]),
+        (model.ListServiceSpecificCredentialsRequest(all_users=True), ["user/"]),
         (model.ListUsersRequest(), ["user/"]),
         (model.ListUsersRequest(path_prefix="/a/"), ["user/a/"]),
         (model.ListRolesRequest(), ["role/"]),
@@ -171,6 +175,7 @@ def test_what_the_model_demands_is_checked_first(service: Service) -> None:
         ),
         (model.AddUserToGroupRequest(group_name="staff", user_name="alice"), ["group/g/Staff"]),
         (model.GetRoleRequest(role_name="worker"), ["role/r/Worker"]),
+        (model.ListInstanceProfilesForRoleRequest(role_name="worker"), ["role/r/Worker"]),
         (model.CreatePolicyRequest(policy_name="New", path="/x/"), ["policy/x/New"]),
         (model.GetPolicyRequest(policy_arn=f"{HERE}:policy/p/Pol"), ["policy/p/Pol"]),
         (

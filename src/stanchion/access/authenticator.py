@@ -13,13 +13,14 @@ from msgspec import Struct
 from stanchion.access import sigv4
 from stanchion.access.canonical import SignedRequest
 from stanchion.access.directory import Directory
-from stanchion.access.entities import AccessKey
+from stanchion.access.entities import AccessKey, Account
 from stanchion.access.identity import Caller, Identity, anonymous, root_of
 from stanchion.access.key_use import KeyUses
 from stanchion.access.sessions import NotASession, Session, Sessions
 from stanchion.clock import Clock
 from stanchion.keys.sealing import Sealer, Unsealable
 from stanchion.model.errors import ExpiredToken, InvalidClientTokenId
+from stanchion.store.documents import Draft
 
 Value = TypeVar("Value")
 
@@ -190,19 +191,19 @@ class DevAuthenticator:
     """Believes everybody. An access key of 12 digits is the account; the region is as signed.
 
     Keys and sessions that were made here stand for whom they were made, so that policies can be
-    tried out; any other key is its account's root user.
+    tried out; any other key is its account's root user. There is an account as soon as its root
+    user calls.
     """
 
-    def __init__(self, directory: Directory, sealer: Sealer) -> None:
+    def __init__(self, directory: Directory, sealer: Sealer, clock: Clock) -> None:
         self._directory = directory
         self._sessions = Sessions(sealer)
+        self._clock = clock
         self._known: dict[tuple[str, str], tuple[int, Caller]] = {}
 
     async def authenticate(self, request: SignedRequest, service: str = "sqs") -> Identity:
         match = _CREDENTIAL.search(request.headers.get("authorization", "") or request.query)
-        if match is None:
-            return Identity(root_of(DEV_ACCOUNT_ID, ""), DEFAULT_REGION)
-        access_key_id, region = match.groups()
+        access_key_id, region = match.groups() if match else ("", DEFAULT_REGION)
         key = (access_key_id, request.headers.get("x-amz-security-token", ""))
         epoch = self._directory.documents.epoch
         known = self._known.get(key)
@@ -213,17 +214,31 @@ class DevAuthenticator:
         return Identity(known[1], region)
 
     async def _caller(self, access_key_id: str, token: str) -> Caller:
+        found = await self._made_here(access_key_id, token)
+        if found is not None:
+            return found
         account_id = access_key_id if _ACCOUNT_ID.fullmatch(access_key_id) else DEV_ACCOUNT_ID
-        root = root_of(account_id, access_key_id)
+        await self._ensure_account(account_id)
+        return root_of(account_id, access_key_id)
+
+    async def _made_here(self, access_key_id: str, token: str) -> Caller | None:
         if token:
             try:
                 session = self._sessions.open(access_key_id, token)
             except NotASession:
-                return root
-            return await self._directory.caller_of_session(session) or root
+                return None
+            return await self._directory.caller_of_session(session)
         key, _ = await self._directory.documents.read(AccessKey, "", access_key_id)
-        found = await self._directory.caller_of_key(key) if key and key.is_active else None
-        return found or root
+        return await self._directory.caller_of_key(key) if key and key.is_active else None
+
+    async def _ensure_account(self, account_id: str) -> None:
+        account = Account(id=account_id, created_at_ms=self._clock.now_ms())
+
+        async def work(draft: Draft) -> None:
+            if await draft.get(Account, "", account_id) is None:
+                draft.put(account, "", account_id)
+
+        await self._directory.documents.change(work)
 
 
 # In a header, or percent-encoded in a query string; what is not needed may be missing.

@@ -4,6 +4,7 @@ It must never be importable with an action missing: a client would find out befo
 """
 
 from stanchion.iam import (
+    absent,
     access_keys,
     accounts,
     attachments,
@@ -23,6 +24,7 @@ from stanchion.iam.service import REGISTRY, Iam
 from stanchion.service import ServiceOf
 
 __all__ = [
+    "absent",
     "access_keys",
     "accounts",
     "attachments",

@@ -170,6 +170,13 @@ async def _user_or_caller(iam: Iam, caller: Caller, parameters: Any) -> tuple[Ta
     return (Target(caller.arn, caller.account_id),)
 
 
+async def _user_or_all(iam: Iam, caller: Caller, parameters: Any) -> tuple[Target, ...]:
+    """All users of the account, if that is asked for."""
+    if parameters.all_users:
+        return (Target(entity_arn(caller.account_id, "user", "/", ""), caller.account_id),)
+    return await _user_or_caller(iam, caller, parameters)
+
+
 async def _owner_of_key(iam: Iam, caller: Caller, parameters: Any) -> tuple[Target, ...]:
     key = await iam.documents.get(AccessKey, "", parameters.access_key_id)
     if key is None or key.account_id != caller.account_id:
@@ -270,14 +277,16 @@ _BY_TARGET: dict[Targets, str] = {
     _account: """
         GetAccountAuthorizationDetails GetAccountSummary ListAccountAliases CreateAccountAlias
         DeleteAccountAlias ListPolicies ListOpenIDConnectProviders SimulateCustomPolicy
-        GetContextKeysForCustomPolicy
+        GetContextKeysForCustomPolicy ListVirtualMFADevices
     """,
     _new(User): "CreateUser",
     _moved(User): "UpdateUser",
     _listed(User): "ListUsers",
     _user_or_caller: """
         GetUser CreateAccessKey ListAccessKeys UpdateAccessKey DeleteAccessKey
+        ListSSHPublicKeys ListMFADevices ListSigningCertificates GetLoginProfile DeleteLoginProfile
     """,
+    _user_or_all: "ListServiceSpecificCredentials",
     _owner_of_key: "GetAccessKeyLastUsed",
     _of(User): """
         DeleteUser TagUser UntagUser ListUserTags ListGroupsForUser
@@ -300,7 +309,7 @@ _BY_TARGET: dict[Targets, str] = {
         TagRole UntagRole ListRoleTags
         PutRolePolicy GetRolePolicy ListRolePolicies DeleteRolePolicy
         AttachRolePolicy DetachRolePolicy ListAttachedRolePolicies
-        PutRolePermissionsBoundary DeleteRolePermissionsBoundary
+        PutRolePermissionsBoundary DeleteRolePermissionsBoundary ListInstanceProfilesForRole
     """,
     _new(ManagedPolicy): "CreatePolicy",
     _policy: """

@@ -81,6 +81,7 @@ _CLIENT_ID_TYPE = Limits(minimum=1, maximum=255)
 _CLIENT_ID_LIST_TYPE = Limits(items=_CLIENT_ID_TYPE)
 _THUMBPRINT_TYPE = Limits(minimum=40, maximum=40)
 _THUMBPRINT_LIST_TYPE = Limits(items=_THUMBPRINT_TYPE)
+_ASSIGNMENT_STATUS_TYPE = Limits(values=("Assigned", "Unassigned", "Any"))
 
 
 class Tag(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
@@ -1211,6 +1212,163 @@ class ListOpenIDConnectProviderTagsResponse(
     marker: str | None = None
 
 
+class ListInstanceProfilesForRoleRequest(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    role_name: Annotated[str | None, Required, _ROLE_NAME_TYPE] = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class ListInstanceProfilesForRoleResponse(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    instance_profiles: list[InstanceProfile] | None = None
+    is_truncated: bool | None = None
+    marker: str | None = None
+
+
+class ListSSHPublicKeysRequest(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: Annotated[str | None, _USER_NAME_TYPE] = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class SSHPublicKeyMetadata(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: str | None = None
+    ssh_public_key_id: str | None = field(default=None, name="SSHPublicKeyId")
+    status: str | None = None
+    upload_date: datetime | None = None
+
+
+class ListSSHPublicKeysResponse(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    ssh_public_keys: list[SSHPublicKeyMetadata] | None = field(default=None, name="SSHPublicKeys")
+    is_truncated: bool | None = None
+    marker: str | None = None
+
+
+class ListMFADevicesRequest(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: Annotated[str | None, _EXISTING_USER_NAME_TYPE] = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class MFADevice(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: str | None = None
+    serial_number: str | None = None
+    enable_date: datetime | None = None
+
+
+class ListMFADevicesResponse(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    mfa_devices: list[MFADevice] | None = field(default=None, name="MFADevices")
+    is_truncated: bool | None = None
+    marker: str | None = None
+
+
+class ListVirtualMFADevicesRequest(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    assignment_status: Annotated[str | None, _ASSIGNMENT_STATUS_TYPE] = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class VirtualMFADevice(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    serial_number: str | None = None
+    base32_string_seed: bytes | None = None
+    qr_code_png: bytes | None = field(default=None, name="QRCodePNG")
+    user: User | None = None
+    enable_date: datetime | None = None
+    tags: list[Tag] | None = None
+
+
+class ListVirtualMFADevicesResponse(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    virtual_mfa_devices: list[VirtualMFADevice] | None = field(
+        default=None, name="VirtualMFADevices"
+    )
+    is_truncated: bool | None = None
+    marker: str | None = None
+
+
+class GetLoginProfileRequest(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: Annotated[str | None, _USER_NAME_TYPE] = None
+
+
+class LoginProfile(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: str | None = None
+    create_date: datetime | None = None
+    password_reset_required: bool | None = None
+
+
+class GetLoginProfileResponse(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    login_profile: LoginProfile | None = None
+
+
+class DeleteLoginProfileRequest(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    user_name: Annotated[str | None, _USER_NAME_TYPE] = None
+
+
+class ListSigningCertificatesRequest(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    user_name: Annotated[str | None, _EXISTING_USER_NAME_TYPE] = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class SigningCertificate(Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"):
+    user_name: str | None = None
+    certificate_id: str | None = None
+    certificate_body: str | None = None
+    status: str | None = None
+    upload_date: datetime | None = None
+
+
+class ListSigningCertificatesResponse(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    certificates: list[SigningCertificate] | None = None
+    is_truncated: bool | None = None
+    marker: str | None = None
+
+
+class ListServiceSpecificCredentialsRequest(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    user_name: Annotated[str | None, _USER_NAME_TYPE] = None
+    service_name: str | None = None
+    all_users: bool | None = None
+    marker: Annotated[str | None, _MARKER_TYPE] = None
+    max_items: Annotated[int | None, _MAX_ITEMS_TYPE] = None
+
+
+class ServiceSpecificCredentialMetadata(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    user_name: str | None = None
+    status: str | None = None
+    service_user_name: str | None = None
+    service_credential_alias: str | None = None
+    create_date: datetime | None = None
+    expiration_date: datetime | None = None
+    service_specific_credential_id: str | None = None
+    service_name: str | None = None
+
+
+class ListServiceSpecificCredentialsResponse(
+    Struct, kw_only=True, omit_defaults=True, gc=False, rename="pascal"
+):
+    service_specific_credentials: list[ServiceSpecificCredentialMetadata] | None = None
+    marker: str | None = None
+    is_truncated: bool | None = None
+
+
 class ConcurrentModificationException(ServiceError):
     http_status = 409
     json_type = "com.amazonaws.iam#ConcurrentModificationException"
@@ -1279,6 +1437,12 @@ class ServiceFailureException(ServiceError):
     json_type = "com.amazonaws.iam#ServiceFailureException"
     query_code = "ServiceFailure"
     fault = "Receiver"
+
+
+class ServiceNotSupportedException(ServiceError):
+    http_status = 404
+    json_type = "com.amazonaws.iam#ServiceNotSupportedException"
+    query_code = "NotSupportedService"
 
 
 class UnmodifiableEntityException(ServiceError):
@@ -1554,6 +1718,43 @@ OPERATIONS: dict[str, Operation] = {
         ListOpenIDConnectProviderTagsRequest,
         ListOpenIDConnectProviderTagsResponse,
         "ListOpenIDConnectProviderTagsResult",
+    ),
+    "ListInstanceProfilesForRole": Operation(
+        "ListInstanceProfilesForRole",
+        ListInstanceProfilesForRoleRequest,
+        ListInstanceProfilesForRoleResponse,
+        "ListInstanceProfilesForRoleResult",
+    ),
+    "ListSSHPublicKeys": Operation(
+        "ListSSHPublicKeys",
+        ListSSHPublicKeysRequest,
+        ListSSHPublicKeysResponse,
+        "ListSSHPublicKeysResult",
+    ),
+    "ListMFADevices": Operation(
+        "ListMFADevices", ListMFADevicesRequest, ListMFADevicesResponse, "ListMFADevicesResult"
+    ),
+    "ListVirtualMFADevices": Operation(
+        "ListVirtualMFADevices",
+        ListVirtualMFADevicesRequest,
+        ListVirtualMFADevicesResponse,
+        "ListVirtualMFADevicesResult",
+    ),
+    "GetLoginProfile": Operation(
+        "GetLoginProfile", GetLoginProfileRequest, GetLoginProfileResponse, "GetLoginProfileResult"
+    ),
+    "DeleteLoginProfile": Operation("DeleteLoginProfile", DeleteLoginProfileRequest, None, None),
+    "ListSigningCertificates": Operation(
+        "ListSigningCertificates",
+        ListSigningCertificatesRequest,
+        ListSigningCertificatesResponse,
+        "ListSigningCertificatesResult",
+    ),
+    "ListServiceSpecificCredentials": Operation(
+        "ListServiceSpecificCredentials",
+        ListServiceSpecificCredentialsRequest,
+        ListServiceSpecificCredentialsResponse,
+        "ListServiceSpecificCredentialsResult",
     ),
 }
 """Every API, by its name."""
