@@ -25,7 +25,7 @@ from tests.crash.workload import (
 )
 from tests.server import KEY
 
-ROUNDS = rounds(10)
+ROUNDS = rounds(50)
 MOVE_TASK_ROUNDS = rounds(5)
 
 

@@ -80,10 +80,12 @@ class Bodies:
             return None
         if encryption.provider == KMS:
             self._check_channel(call)
-        use = _use(call, arn, encryption)
-        key = self._keys.sealing_key(queue_id, encryption.key_id, use.principal)
+        # Whose keys they are: the server's, or each caller's own.
+        principal = _credentials(call) if encryption.provider == KMS else ""
+        key = self._keys.sealing_key(queue_id, encryption.key_id, principal)
         if key is not None:
             return key
+        use = Use(principal, call, _context(arn), encryption.reuse_period_s)
         try:
             return await self._keys.new_sealing_key(
                 encryption.provider, queue_id, encryption.key_id, use
@@ -105,8 +107,10 @@ class Bodies:
         """
         if encryption is not None and encryption.provider == KMS:
             self._check_channel(call)
+        if not self._refused:
+            return
         reader = (queue_id, _credentials(call))
-        refused = self._refused.get(reader) if self._refused else None
+        refused = self._refused.get(reader)
         if refused is not None:
             wrapped, use = refused
             try:
@@ -213,12 +217,6 @@ def _is_lost(error: Exception, wrapped: bytes, encryption: Encryption | None) ->
     key_arn, _ = kms_unwrapped(wrapped)
     wanted = encryption.key_id if encryption is not None else ""
     return not wanted or wanted.rpartition("/")[2] != key_arn.rpartition("/")[2]
-
-
-def _use(call: Call, arn: str, encryption: Encryption) -> Use:
-    # Whose keys they are: the server's, or each caller's own.
-    principal = _credentials(call) if encryption.provider == KMS else ""
-    return Use(principal, call, _context(arn), encryption.reuse_period_s)
 
 
 def _credentials(call: Call) -> str:
